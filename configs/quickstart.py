@@ -1,0 +1,32 @@
+"""A small U-Net on generated nuclei: the whole way in minutes, with no download.
+
+Data      jaxseg's own generator: touching nuclei, uneven light, noise; 64 training images of
+          128 x 128, 16 for validation; classes background and nucleus.
+Command   python -m jaxseg.train --config configs/quickstart.py --workdir runs/quickstart
+"""
+
+from jaxseg.augment import Augment
+from jaxseg.config import Checkpoints, Evaluation, Experiment
+from jaxseg.data import Data, Synthetic
+from jaxseg.encoders import Plain
+from jaxseg.losses import CrossEntropy, Dice
+from jaxseg.models import UNet
+from jaxseg.optimizers import AdamW, Cosine
+from jaxseg.recipes import Supervised
+
+
+def experiment() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        recipe=Supervised(
+            model=UNet(num_classes=2, encoder=Plain(widths=(16, 32, 64, 128))),
+            losses={"cross_entropy": CrossEntropy(), "dice": Dice()},
+            optimizer=AdamW(learning_rate=Cosine(peak=2e-3, warmup=20), weight_decay=1e-4),
+            augment=Augment(flip=0.5),
+        ),
+        data=Data(dataset=Synthetic(size=(128, 128)), patch=(128, 128)),
+        steps=150,
+        batch_size=8,
+        evaluation=Evaluation(every=50),
+        checkpoint=Checkpoints(every=50),
+    )

@@ -1,0 +1,36 @@
+"""U-Net on the nuclei of the Data Science Bowl 2018.
+
+Data      664 images of 9 sizes, fluorescence and stained tissue, always three channels; split by
+          groups of size and background, since fields of view repeat. Classes background, nucleus.
+Command   python -m jaxseg.train --config configs/unet_dsb2018.py --workdir runs/unet_dsb2018 \
+              data.root=PATH/dsb2018
+"""
+
+from jaxseg.augment import Augment
+from jaxseg.config import Checkpoints, Evaluation, Experiment
+from jaxseg.data import DSB2018, Data
+from jaxseg.encoders import Plain
+from jaxseg.losses import CrossEntropy, Dice
+from jaxseg.models import UNet
+from jaxseg.optimizers import AdamW, Cosine
+from jaxseg.recipes import Supervised
+
+
+def experiment() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        recipe=Supervised(
+            model=UNet(num_classes=2, encoder=Plain(widths=(32, 64, 128, 256, 512))),
+            losses={"cross_entropy": CrossEntropy(), "dice": Dice()},
+            optimizer=AdamW(learning_rate=Cosine(peak=1e-3, warmup=100), weight_decay=1e-4),
+            augment=Augment(
+                flip=0.5, transpose=0.5, rotate=45.0, scale=(0.7, 1.4), contrast=(0.7, 1.3),
+                gamma=(0.7, 1.5), blur=1.0, noise=0.03,
+            ),  # fmt: skip
+        ),
+        data=Data(dataset=DSB2018(), root="data/dsb2018", patch=(256, 256), foreground=0.5),
+        steps=5_000,
+        batch_size=8,
+        evaluation=Evaluation(every=500, window=(256, 256)),
+        checkpoint=Checkpoints(every=500),
+    )

@@ -1,0 +1,41 @@
+"""3-D U-Net on the hippocampus of the Medical Segmentation Decathlon.
+
+Paper     the same module as in 2-D, by the rank of its image; cf. Cicek et al. 2016,
+          https://arxiv.org/abs/1606.06650
+Data      MSD Task04, 260 MR volumes of about 35 x 50 x 35 voxels of 1 mm; z-scored one by one;
+          fold 0 of the five of nnU-Net. Classes background, anterior, posterior.
+Command   python -m jaxseg.train --config configs/unet_hippocampus.py \
+              --workdir runs/unet_hippocampus data.root=PATH/hippocampus
+"""
+
+from jaxseg.augment import Augment
+from jaxseg.config import Checkpoints, Evaluation, Experiment
+from jaxseg.data import Data, Hippocampus
+from jaxseg.encoders import Plain
+from jaxseg.losses import CrossEntropy, Dice
+from jaxseg.models import UNet
+from jaxseg.optimizers import AdamW, Cosine
+from jaxseg.recipes import Supervised
+
+
+def experiment() -> Experiment:
+    """The experiment."""
+    return Experiment(
+        recipe=Supervised(
+            model=UNet(num_classes=3, encoder=Plain(widths=(16, 32, 64, 128), norm="instance")),
+            losses={"cross_entropy": CrossEntropy(), "dice": Dice()},
+            optimizer=AdamW(learning_rate=Cosine(peak=1e-3, warmup=50), weight_decay=1e-4),
+            augment=Augment(rotate=15.0, scale=(0.85, 1.2), contrast=(0.8, 1.2), noise=0.1),
+        ),
+        data=Data(
+            dataset=Hippocampus(),
+            root="data/hippocampus",
+            patch=(40, 56, 40),
+            foreground=0.33,
+            normalize="zscore",
+        ),
+        steps=2_000,
+        batch_size=4,
+        evaluation=Evaluation(every=200, window=(40, 56, 40)),
+        checkpoint=Checkpoints(every=200),
+    )

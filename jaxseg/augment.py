@@ -1,0 +1,294 @@
+"""Augmentation on the accelerator: batched, inside the jitted step, another draw for each example.
+
+The U-Net's own (Ronneberger et al. 2015, section 3.1: elastic deformation from random displacements
+on a coarse 3 x 3 grid with a standard deviation of 10 pixels, bicubic in between) and what nnU-Net
+added to it. One code for 2-D and 3-D. Every example is transformed alone, so that under a mesh the
+rows of a batch stay where they are.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Num
+
+from jaxseg.errors import UserError
+from jaxseg.types import IGNORE, Batch
+
+Outside = Literal["reflect", "zero"]
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What varies and how much; the defaults vary nothing, and what is off costs nothing.
+
+    *Geometry.* ``flip`` and ``transpose`` (of the last two spatial axes, which must be equally
+    long) are probabilities and exact. ``rotate`` is the largest angle in degrees (3-D: about each
+    axis in turn), ``scale`` the range of the zoom (2.0 doubles an object), ``elastic`` the standard
+    deviation, in pixels, of displacements at ``grid`` points an axis. These three are one
+    resampling, linear for image and weight, nearest for label and instance. What comes from
+    outside the image is IGNORE in label and instance and 0 in weight; the image goes on there by
+    reflection or with 0.
+
+    *Intensity*, in the units of the image and after the geometry: ``contrast`` is the range of the
+    gain about each channel's mean, ``brightness`` the largest offset, ``gamma`` the range of the
+    exponent (of the image scaled to its own minimum and maximum, as in nnU-Net), ``blur`` and
+    ``noise`` the largest standard deviations of a Gaussian kernel in pixels and of additive noise.
+    Values are not clipped. All draws are uniform in their range (``scale``, ``gamma``: uniform in
+    the logarithm); ``flip`` and ``rotate`` take one number, or one an axis.
+    """
+
+    flip: float | tuple[float, ...] = 0.0
+    transpose: float = 0.0
+    rotate: float | tuple[float, ...] = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    elastic: float = 0.0
+    grid: int = 3
+    outside: Outside = "reflect"
+    contrast: tuple[float, float] = (1.0, 1.0)
+    brightness: float = 0.0
+    gamma: tuple[float, float] = (1.0, 1.0)
+    blur: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse impossible ranges."""
+        for name in ("flip", "transpose"):
+            if not all(0 <= p <= 1 for p in _tuple(getattr(self, name))):
+                self._refuse(name, "a probability is in [0, 1]")
+        for name in ("rotate", "elastic", "brightness", "blur", "noise"):
+            if not all(value >= 0 for value in _tuple(getattr(self, name))):
+                self._refuse(name, "must be at least 0")
+        for name in ("scale", "contrast", "gamma"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                self._refuse(name, "must be (low, high) with 0 < low <= high")
+        if self.grid < 2:
+            self._refuse("grid", "must be at least 2")
+        if self.outside not in get_args(Outside):
+            self._refuse("outside", f"must be one of {get_args(Outside)}")
+
+    def __call__(self, rng: jax.Array, batch: Batch) -> Batch:
+        """The batch with every example transformed; ``rng`` alone fixes the result."""
+        batch = jax.tree.map(jnp.asarray, batch)
+        keys = jax.random.split(rng, batch.image.shape[0])
+        return jax.vmap(self._example)(keys, batch)
+
+    def _example(self, key: jax.Array, example: Batch) -> Batch:
+        """One row of a batch: no leading axis."""
+        # Each part has its key whatever else is on: adding noise does not change the flips.
+        warp_key, flip_key, intensity_key = jax.random.split(key, 3)
+        size = example.label.shape
+        if any(_tuple(self.rotate)) or self.scale != (1.0, 1.0) or self.elastic:
+            where = self._coordinates(warp_key, size)
+            example = _warp(example, where, self.outside)
+        if any(_tuple(self.flip)) or self.transpose:
+            example = self._flip(flip_key, example)
+        image = self._intensity(intensity_key, jnp.asarray(example.image))
+        return example._replace(image=image.astype(example.image.dtype))
+
+    def _coordinates(self, key: jax.Array, size: tuple[int, ...]) -> list[Float[Array, "..."]]:
+        """Where each output pixel comes from: rotation, zoom and displacement in one."""
+        rotate_key, scale_key, elastic_key = jax.random.split(key, 3)
+        planes = math.comb(len(size), 2)
+        largest = np.radians(self._numbers("rotate", planes))
+        angles = jax.random.uniform(rotate_key, (planes,), minval=-1.0) * largest
+        zoom = _log_uniform(scale_key, self.scale)
+        where = affine(rotation(angles, len(size)) / zoom, size)
+        if self.elastic:
+            shape = (len(size), *(self.grid,) * len(size))
+            points = self.elastic * jax.random.normal(elastic_key, shape)
+            where = [x + smooth(d, size) for x, d in zip(where, points, strict=True)]
+        return where
+
+    def _flip(self, key: jax.Array, example: Batch) -> Batch:
+        rank = example.label.ndim
+        chances = self._numbers("flip", rank)
+        draws = jax.random.uniform(key, (rank + 1,)) < jnp.asarray((*chances, self.transpose))
+        for axis, chance in enumerate(chances):
+            if chance:
+                example = _choose(draws[axis], lambda x, axis=axis: jnp.flip(x, axis), example)
+        if self.transpose:
+            if example.label.shape[-1] != example.label.shape[-2]:
+                self._refuse("transpose", f"needs square images, not {example.label.shape}")
+            swap = lambda x: jnp.swapaxes(x, rank - 2, rank - 1)  # noqa: E731
+            example = _choose(draws[rank], swap, example)
+        return example
+
+    def _intensity(self, key: jax.Array, image: Float[Array, "*spatial c"]) -> Array:
+        gain_key, offset_key, gamma_key, blur_key, level_key, noise_key = jax.random.split(key, 6)
+        pixels = tuple(range(image.ndim - 1))
+        if self.contrast != (1.0, 1.0):
+            low, high = self.contrast
+            mean = image.mean(pixels, keepdims=True)
+            image = mean + (image - mean) * jax.random.uniform(
+                gain_key, (), minval=low, maxval=high
+            )
+        if self.brightness:
+            image = image + self.brightness * jax.random.uniform(offset_key, (), minval=-1.0)
+        if self.gamma != (1.0, 1.0):
+            low = image.min(pixels, keepdims=True)
+            spread = jnp.maximum(image.max(pixels, keepdims=True) - low, 1e-7)
+            image = low + spread * ((image - low) / spread) ** _log_uniform(gamma_key, self.gamma)
+        if self.blur:
+            image = gaussian(image, self.blur * jax.random.uniform(blur_key), self.blur)
+        if self.noise:
+            level = self.noise * jax.random.uniform(level_key)
+            image = image + level * jax.random.normal(noise_key, image.shape)
+        return image
+
+    def _numbers(self, name: str, count: int) -> tuple[float, ...]:
+        numbers = _tuple(getattr(self, name))
+        if len(numbers) not in (1, count):
+            self._refuse(name, f"give one number, or {count}")
+        return numbers * count if len(numbers) == 1 else numbers
+
+    def _refuse(self, name: str, why: str) -> None:
+        raise UserError(f"recipe.augment.{name}={getattr(self, name)!r}: {why}")
+
+
+def rotation(angles: Float[Array | np.ndarray, " planes"], rank: int) -> Float[Array, "r r"]:
+    """The product of rotations, in radians, about axes 0, 1, 2 (2-D: in the one plane)."""
+    matrix = jnp.eye(rank)
+    planes = reversed(list(itertools.combinations(range(rank), 2)))
+    for angle, (i, j) in zip(jnp.asarray(angles), planes, strict=True):
+        turn = jnp.eye(rank).at[i, i].set(jnp.cos(angle)).at[j, j].set(jnp.cos(angle))
+        turn = turn.at[i, j].set(-jnp.sin(angle)).at[j, i].set(jnp.sin(angle))
+        matrix = jnp.matmul(matrix, turn, precision="highest")
+    return matrix
+
+
+def affine(matrix: Float[Array, "r r"], size: tuple[int, ...]) -> list[Float[Array, "..."]]:
+    """Source coordinates ``matrix (x - centre) + centre``, one map an axis, in pixels."""
+    middle = [(n - 1) / 2 for n in size]
+    axes = jnp.meshgrid(*(jnp.arange(n) - m for n, m in zip(size, middle, strict=True)),
+                        indexing="ij", sparse=True)  # fmt: skip
+    # Sums of products, not a matrix product, which accelerators round to bfloat16 or TF32.
+    return [
+        sum((row[j] * x for j, x in enumerate(axes)), jnp.full((1,) * len(size), m))
+        for row, m in zip(matrix, middle, strict=True)
+    ]
+
+
+def smooth(points: Float[Array, "..."], size: tuple[int, ...]) -> Float[Array, "..."]:
+    """Cubic (Catmull-Rom) interpolation of a coarse grid whose corners are those of the image."""
+    for axis, n in enumerate(size):
+        weights = jnp.asarray(_cubic(points.shape[axis], n), jnp.float32)
+        points = jnp.moveaxis(
+            jnp.tensordot(weights, points, axes=(1, axis), precision="highest"), 0, axis
+        )
+    return points
+
+
+def linear(
+    x: Float[Array, "*spatial c"], where: Sequence[Float[Array, "..."]], outside: Outside
+) -> Float[Array, "..."]:
+    """``x`` at fractional coordinates: the ``2^rank`` neighbours, one index for all channels."""
+    size = x.shape[:-1]
+    flat = x.reshape(-1, x.shape[-1])
+    steps = [math.prod(size[axis + 1 :]) for axis in range(len(size))]
+    taps = [_taps(at, n, outside) for at, n in zip(where, size, strict=True)]
+    total = jnp.zeros((1,) * (len(size) + 1), x.dtype)
+    for corner in itertools.product(*taps):
+        index = sum(i * step for (i, _), step in zip(corner, steps, strict=True))
+        weight = math.prod(w for _, w in corner)
+        total = total + jnp.asarray(weight)[..., None] * flat.at[index].get(mode="clip")
+    return total
+
+
+def nearest(
+    x: Num[Array, "*spatial"], where: Sequence[Float[Array, "..."]], outside: int
+) -> Num[Array, "..."]:
+    """``x`` at the pixel that each coordinate falls in; the value ``outside`` beyond the edges."""
+    index = jnp.zeros((1,) * x.ndim, jnp.int32)
+    inside = jnp.ones((1,) * x.ndim, bool)
+    for at, n in zip(where, x.shape, strict=True):
+        pixel = jnp.floor(at + 0.5).astype(jnp.int32)
+        inside = inside & (pixel >= 0) & (pixel < n)
+        index = index * n + jnp.clip(pixel, 0, n - 1)
+    return jnp.where(inside, x.reshape(-1).at[index].get(mode="clip"), outside)
+
+
+def gaussian(
+    image: Float[Array, "*spatial c"], sigma: Float[Array, ""], largest: float
+) -> Float[Array, "*spatial c"]:
+    """Blur by ``sigma`` pixels, at most ``largest``, which fixes the kernel's width (3 sigma)."""
+    radius = math.ceil(3 * largest)
+    offsets = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
+    kernel = jnp.exp(-0.5 * (offsets / jnp.maximum(sigma, 1e-3)) ** 2)
+    kernel = kernel / kernel.sum()
+    for axis in range(image.ndim - 1):
+        n = image.shape[axis]
+        widths = [(radius, radius) if a == axis else (0, 0) for a in range(image.ndim)]
+        padded = jnp.pad(image, widths, mode="edge")
+        # Shifted sums: a convolution with another kernel for each example is slow on every device.
+        parts = [jax.lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(2 * radius + 1)]
+        image = sum(
+            (w * part for w, part in zip(kernel, parts, strict=True)), jnp.zeros_like(image)
+        )
+    return image
+
+
+def _warp(example: Batch, where: list[Array], outside: Outside) -> Batch:
+    weight, instance = example.weight, example.instance
+    if weight is not None:
+        weight = linear(jnp.asarray(weight)[..., None], where, "zero")[..., 0]
+    if instance is not None:
+        instance = nearest(jnp.asarray(instance), where, IGNORE)
+    return example._replace(
+        image=linear(jnp.asarray(example.image), where, outside),
+        label=nearest(jnp.asarray(example.label), where, IGNORE),
+        weight=weight,
+        instance=instance,
+    )
+
+
+def _taps(at: Array, n: int, outside: Outside) -> list[tuple[Array, Array]]:
+    """Index and weight of the two neighbours along an axis of ``n`` pixels."""
+    if outside == "reflect":  # about the middle of the outermost pixel
+        at = jnp.mod(jnp.abs(at), max(2 * (n - 1), 1))
+        at = jnp.minimum(at, 2 * (n - 1) - at) if n > 1 else jnp.zeros_like(at)
+    low = jnp.floor(at)
+    taps = []
+    for pixel, weight in ((low, 1.0 - (at - low)), (low + 1.0, at - low)):
+        inside = (pixel >= 0) & (pixel < n)
+        taps.append((jnp.clip(pixel, 0, n - 1).astype(jnp.int32), jnp.where(inside, weight, 0.0)))
+    return taps
+
+
+def _cubic(points: int, n: int) -> np.ndarray:
+    """Weights ``[n points]`` of Keys' cubic kernel (a = -1/2), border points repeated."""
+    weights = np.zeros((n, points))
+    at = np.linspace(0, points - 1, n) if n > 1 else np.full(1, (points - 1) / 2)
+    first = np.floor(at).astype(int)
+    for shift in (-1, 0, 1, 2):
+        d = np.abs(at - (first + shift))
+        near = (1.5 * d - 2.5) * d * d + 1
+        far = ((-0.5 * d + 2.5) * d - 4) * d + 2
+        weight = np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+        np.add.at(weights, (np.arange(n), np.clip(first + shift, 0, points - 1)), weight)
+    return weights
+
+
+def _choose(draw: Array, transform, example: Batch) -> Batch:
+    moved = example._replace(
+        image=transform(example.image),
+        label=transform(example.label),
+        weight=None if example.weight is None else transform(example.weight),
+        instance=None if example.instance is None else transform(example.instance),
+    )
+    return jax.tree.map(lambda new, old: jnp.where(draw, new, old), moved, example)
+
+
+def _log_uniform(key: jax.Array, bounds: tuple[float, float]) -> Float[Array, ""]:
+    low, high = (math.log(bound) for bound in bounds)
+    return jnp.exp(jax.random.uniform(key, (), minval=low, maxval=high))
+
+
+def _tuple(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,)

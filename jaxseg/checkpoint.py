@@ -1,0 +1,271 @@
+"""Save, restore, load: ``workdir/experiment.json`` and ``workdir/checkpoints/<step>/`` (orbax).
+
+A step's folder holds ``state`` (the TrainState as a plain tree of arrays, readable with orbax
+alone) and ``progress`` (JSON: where the data iterator stands, the best score so far). Saves are
+asynchronous and appear by one rename, so a killed process leaves whole checkpoints only.
+"""
+
+import contextlib
+import fcntl
+import logging
+import math
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from jaxseg import config
+from jaxseg.config import Experiment
+from jaxseg.errors import UserError
+from jaxseg.step import TrainState
+from jaxseg.types import Batch
+
+FOLDER = "checkpoints"
+EXPERIMENT = "experiment.json"
+
+logging.getLogger("orbax").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def lock(workdir: Path) -> Iterator[None]:
+    """Hold ``workdir`` for one run. The kernel lets go when the process dies, however it dies."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        handle = (workdir / ".lock").open("a")
+    except OSError as error:
+        raise UserError(f"--workdir {workdir}: {error.strerror}") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"--workdir {workdir} is in use by another run; wait for it or name another"
+            ) from error
+        yield
+
+
+class Saver:
+    """Writes the checkpoints of one run and keeps those that the policy names."""
+
+    def __init__(self, workdir: Path, policy: config.Checkpoints) -> None:
+        """``workdir`` may hold earlier checkpoints; half-written ones are swept away."""
+        keep = [ocp.training.preservation_policies.LatestN(policy.keep)]
+        best = policy.best
+        if best is not None:
+            keep.append(
+                ocp.training.preservation_policies.BestN(
+                    get_metric_fn=lambda metrics: metrics[best],
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
+        self._folder = workdir / FOLDER
+        self._last_good: int | None = None
+        self._pending: int | None = None
+        self._checkpointer = ocp.training.Checkpointer(
+            self._folder.absolute(),
+            preservation_policy=ocp.training.preservation_policies.AnyPreservationPolicy(keep),
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            cleanup_tmp_directories=True,
+        )
+        latest = self._checkpointer.latest
+        self._last_good = None if latest is None else latest.step
+
+    @property
+    def last_good(self) -> str:
+        """The newest whole checkpoint, for messages."""
+        return "there is none yet" if self._last_good is None else f"{self._folder / str(self._last_good)}"
+
+    def save(
+        self, step: int, state: TrainState, progress: dict[str, Any], scores: dict[str, float]
+    ) -> None:
+        """Start to save; waits only for the save before. A step that is there already is kept.
+
+        Raises UserError, naming the last good checkpoint, if this or the save before failed.
+        """
+        self.wait()
+        if self._last_good == step:
+            return
+        numbers = {name: float(v) for name, v in scores.items() if math.isfinite(v)}
+        with self._explained(step):
+            self._pending = step
+            self._checkpointer.save_checkpointables_async(
+                step,
+                {"state": state._asdict(), "progress": progress},
+                metrics=numbers or None,
+            )
+
+    def wait(self) -> None:
+        """Return when the last save is on the disk."""
+        if self._pending is None:
+            return
+        step, self._pending = self._pending, None
+        with self._explained(step):
+            self._checkpointer.wait()
+        self._last_good = step
+
+    @contextlib.contextmanager
+    def _explained(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise UserError(
+                f"{self._folder / str(step)}: could not be saved ({reason}); "
+                f"last good checkpoint: {self.last_good}"
+            ) from error
+
+    def __enter__(self) -> "Saver":
+        """The saver itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for the last save and let go of the folder."""
+        try:
+            self.wait()
+        finally:
+            with contextlib.suppress(Exception):
+                self._checkpointer.close()
+
+
+def steps(workdir: str | Path) -> list[int]:
+    """The steps of whole checkpoints, ascending. Stray files and half-written saves are no steps."""
+    folder = Path(workdir) / FOLDER
+    if not folder.is_dir():
+        return []
+    found = [p for p in folder.iterdir() if p.name.isdigit() and (p / "state").is_dir()]
+    return sorted(int(p.name) for p in found)
+
+
+def best_step(workdir: str | Path, metric: str | None) -> int:
+    """The step with the highest ``metric``, else the newest. UserError where there is none."""
+    found = steps(workdir)
+    if not found:
+        raise UserError(f"{Path(workdir) / FOLDER}: no checkpoint in it")
+    if metric is None:
+        return found[-1]
+    scores = {step: _scores(Path(workdir) / FOLDER / str(step)).get(metric) for step in found}
+    scored = {step: score for step, score in scores.items() if score is not None}
+    return max(scored, key=lambda step: (scored[step], step)) if scored else found[-1]
+
+
+def _scores(folder: Path) -> dict[str, float]:
+    try:
+        return dict(ocp.checkpointables_metadata(folder.absolute()).metrics or {})
+    except Exception:  # a checkpoint without readable metadata has no scores; its state may be whole
+        return {}
+
+
+def restore(workdir: Path, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """State and progress of a step, the arrays placed as ``abstract``'s shardings say."""
+    folder = workdir / FOLDER / str(step)
+    _compare(folder, _tree_of(folder), abstract._asdict())
+    with _readable(folder):
+        loaded = ocp.load_checkpointables(
+            folder.absolute(), {"state": abstract._asdict(), "progress": None}
+        )
+    return TrainState(**loaded["state"]), loaded["progress"]
+
+
+def load(
+    workdir: str | Path, step: int | None = None, *, classes: Iterable[type] = ()
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The trained model of a run and its variables, on the default device.
+
+    ``step=None`` is the best step where one was kept, else the newest. Needs neither the data nor
+    the optimizer nor the devices of the run. ``classes`` are the run's own classes, if it had any
+    beside jaxseg's. Raises UserError, naming the file, for a folder that is no run, a truncated
+    checkpoint, or one of another architecture. Runs no code from the folder.
+    """
+    workdir = Path(workdir)
+    experiment = config.read_json(workdir / EXPERIMENT, classes=classes)
+    if step is None:
+        step = best_step(workdir, experiment.checkpoint.best)
+    elif step not in steps(workdir):
+        raise UserError(f"{workdir / FOLDER}: no step {step}; it has {steps(workdir)}")
+    folder = workdir / FOLDER / str(step)
+    wanted = abstract_state(experiment)
+    found = _tree_of(folder)
+    parts = ("params", "batch_stats", "ema")
+    _compare(folder, {p: found.get(p) for p in parts}, {p: getattr(wanted, p) for p in parts})
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    on_device = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
+        {part: getattr(wanted, part) for part in parts},
+    )
+    partial = ocp.options.PyTreeOptions(
+        loading=ocp.options.PyTreeOptions.Loading(partial_load=True)
+    )
+    with _readable(folder), ocp.Context(pytree_options=partial):
+        loaded = ocp.load(folder.absolute(), on_device, checkpointable_name="state")
+    state = wanted._replace(**loaded)
+    return experiment.recipe.module, experiment.recipe.variables(state)
+
+
+def abstract_state(experiment: Experiment) -> TrainState:
+    """Shapes and dtypes of the run's state, without data or devices."""
+    data, recipe = experiment.data, experiment.scheduled
+    spatial = data.patch or (max(64, 2 * getattr(recipe.model, "stride", 1)),) * data.dataset.rank
+    struct = jax.ShapeDtypeStruct
+    batch = Batch(
+        image=struct((1, *spatial, data.dataset.channels), np.float32),  # pyright: ignore
+        label=struct((1, *spatial), np.int32),  # pyright: ignore
+        valid=struct((1,), np.bool_),  # pyright: ignore
+    )
+    return jax.eval_shape(lambda: recipe.init(jax.random.key(0), batch))
+
+
+def _tree_of(folder: Path) -> dict[str, Any]:
+    with _readable(folder):
+        return dict(ocp.metadata(folder.absolute(), checkpointable_name="state").metadata)
+
+
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Orbax's long internal errors as one line that says which checkpoint."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # orbax and tensorstore raise what their layers raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"{folder}: truncated or foreign checkpoint ({type(error).__name__}: {reason}); "
+            "remove this folder to use an earlier step"
+        ) from error
+
+
+def _compare(folder: Path, found: Any, wanted: Any) -> None:
+    """Refuse a checkpoint whose arrays are not those of the experiment's architecture."""
+    have = {path: tuple(leaf.shape) for path, leaf in _leaves(found)}
+    want = {path: tuple(leaf.shape) for path, leaf in _leaves(wanted)}
+    for path in [*want, *have]:
+        if have.get(path) != want.get(path):
+            raise UserError(
+                f"{folder}: checkpoint of another architecture: {path} is "
+                f"{have.get(path, 'absent')} there and {want.get(path, 'absent')} in the experiment"
+            )
+
+
+def _leaves(tree: Any) -> list[tuple[str, Any]]:
+    """Leaves by path; orbax gives tuples and dataclasses back as lists and dicts, so names only."""
+    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
+
+    def name(entry: Any) -> str:
+        for attribute in ("key", "name", "idx"):
+            if hasattr(entry, attribute):
+                return str(getattr(entry, attribute))
+        return str(entry)
+
+    return [("/".join(name(entry) for entry in path), leaf) for path, leaf in flat]

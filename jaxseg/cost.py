@@ -1,0 +1,77 @@
+"""What a network costs, counted without compiling or running it.
+
+A multiply-accumulate (MAC) is one of a convolution, transposed convolution or matmul; biases,
+norms, activations, pooling and interpolation count nothing. This is the convention of torch's
+``FlopCounterMode`` (halved), of fvcore's convolution and matmul part, and of torchvision.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+from jax.extend import core
+
+# Jitted functions that resize by a matmul: ours in layers.resize, and jax.image's.
+_INTERPOLATION = ("interpolate", "_resize")
+
+
+def parameters(variables: Mapping[str, Any]) -> int:
+    """Number of trainable numbers: collection ``params`` only, so no running statistics."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
+
+
+def macs(function: Callable, *args: Any) -> int:
+    """MACs of one call of ``function``; arrays in ``args`` may be ``jax.ShapeDtypeStruct``.
+
+    Counts what is traced: the backward pass of a gradient, each turn of a scan, the dearest
+    branch of a conditional (the branches of a platform choice cost the same), the body of a
+    while loop once.
+    """
+    return _of_jaxpr(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _of_jaxpr(jaxpr: core.Jaxpr) -> int:
+    return sum(_of_equation(equation) for equation in jaxpr.eqns)
+
+
+def _of_equation(equation: core.JaxprEqn) -> int:
+    name, params = equation.primitive.name, equation.params
+    if name == "conv_general_dilated":
+        return _of_convolution(equation)
+    if name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        (left, _), out = _shapes(equation)
+        return math.prod(out) * math.prod(left[i] for i in contracted)
+    if params.get("name") in _INTERPOLATION:
+        return 0
+    inner = [_of_jaxpr(jaxpr) for value in params.values() for jaxpr in _jaxprs(value)]
+    if name == "cond":
+        return max(inner)
+    return sum(inner) * params.get("length", 1) if name == "scan" else sum(inner)
+
+
+def _of_convolution(equation: core.JaxprEqn) -> int:
+    params, ((left, right), out) = equation.params, _shapes(equation)
+    _, kernel, _ = params["dimension_numbers"]
+    features, per_group, *space = kernel
+    taps = math.prod(right[i] for i in space)
+    if math.prod(params["lhs_dilation"]) > 1:
+        # Transposed: each input number meets the whole kernel; the zeros between do not count.
+        return math.prod(left) * taps * right[features] // params["feature_group_count"]
+    return math.prod(out) * taps * right[per_group]
+
+
+def _shapes(equation: core.JaxprEqn) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:
+    *inputs, out = (v.aval.shape for v in [*equation.invars, *equation.outvars])  # pyright: ignore
+    return inputs, out
+
+
+def _jaxprs(value: Any) -> Iterator[core.Jaxpr]:
+    if isinstance(value, core.ClosedJaxpr):
+        yield value.jaxpr
+    elif isinstance(value, core.Jaxpr):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _jaxprs(item)

@@ -1,0 +1,36 @@
+"""Data sets, patch sampling and the grain pipeline; a data set a file."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxseg.data.camvid import CamVid
+from jaxseg.data.dsb2018 import DSB2018
+from jaxseg.data.folder import Folder
+from jaxseg.data.hippocampus import Hippocampus
+from jaxseg.data.isbi2012 import ISBI2012
+from jaxseg.data.pipeline import Batches, Data
+from jaxseg.data.synthetic import Synthetic
+from jaxseg.data.tfds import TFDS
+
+DATASETS: dict[str, Callable[..., Any]] = {
+    "camvid": CamVid,
+    "dsb2018": DSB2018,
+    "folder": Folder,
+    "hippocampus": Hippocampus,
+    "isbi2012": ISBI2012,
+    "synthetic": Synthetic,
+    "tfds": TFDS,
+}
+
+__all__ = [
+    "DATASETS",
+    "DSB2018",
+    "ISBI2012",
+    "TFDS",
+    "Batches",
+    "CamVid",
+    "Data",
+    "Folder",
+    "Hippocampus",
+    "Synthetic",
+]

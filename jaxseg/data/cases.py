@@ -1,0 +1,130 @@
+"""Cases: what a source reads, checked, kept, and normalised."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from jaxseg.data.cache import Disk, Memory, Nothing
+from jaxseg.data.checks import check_case, check_pixels
+from jaxseg.data.sampling import foreground, slabs
+from jaxseg.data.source import Source
+
+FULL_SCALE = {np.dtype(bool): 1.0, np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+
+def moments(image: Shaped[np.ndarray, "*spatial c"]) -> Float[np.ndarray, "2 c"]:
+    """Mean and standard deviation of each channel, in float64, slab by slab.
+
+    A constant channel has deviation 1 here, so that it normalises to 0.
+    """
+    channels = image.shape[-1]
+    total, square = np.zeros(channels), np.zeros(channels)
+    # about the first pixel: intensities far from 0 would cancel
+    origin = np.asarray(image[(0,) * (image.ndim - 1)], np.float64)
+    for _, slab in slabs(image):
+        centred = np.asarray(slab, np.float64).reshape(-1, channels) - origin
+        total += centred.sum(0)
+        square += (centred**2).sum(0)
+    count = image.size // channels
+    mean = total / count
+    deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
+    return np.stack([mean + origin, np.where(deviation > 0, deviation, 1)])
+
+
+def normalize(
+    image: Shaped[np.ndarray, "*spatial c"], statistics: Float[np.ndarray, "2 c"] | None
+) -> Float[np.ndarray, "*spatial c"]:
+    """float32: by mean and deviation if given, else integers to [0, 1] and others as they are.
+
+    Full scale is the dtype's (uint8 255, uint16 65535); other integers are not scaled.
+    """
+    if statistics is None:
+        full = FULL_SCALE.get(image.dtype, 1.0)
+        return np.divide(image, np.float32(full), dtype=np.float32)
+    shape = (1,) * (image.ndim - 1) + (-1,)
+    mean, deviation = (row.reshape(shape) for row in statistics)
+    # float64 before the difference: large intensities with a small spread keep their digits
+    return ((image - mean) / deviation).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A source behind checks and a cache: raw dtype, labels as small as the classes allow.
+
+    Adds ``statistics [2 c]`` if ``zscore`` and ``points`` (`sampling.foreground`) if ``points``;
+    both need the whole image, so they are made once a case and kept with it.
+    """
+
+    source: Source
+    num_classes: int
+    channels: int
+    zscore: bool
+    points: bool
+    cache: Any = Nothing()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict:
+        extras = ("v1", self.zscore, self.points, self.num_classes)
+        key = f"{extras} {self.source.key(index)}" if isinstance(self.cache, Disk) else str(index)
+        return self.cache.fetch(key, lambda: self._decode(index))
+
+    def _decode(self, index: int) -> dict:
+        case = dict(self.source[index])
+        check_case(
+            case,
+            channels=self.channels,
+            num_classes=self.num_classes,
+            files=self.source.files(index),
+        )
+        label = case.get("label")
+        if label is not None and not isinstance(label, np.memmap) and self.num_classes < 128:
+            case["label"] = label.astype(np.int8)
+        if self.zscore:
+            case["statistics"] = moments(case["image"])
+        if self.points and label is not None:
+            case["points"] = foreground(case["label"])
+        return case
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Whole cases, normalised: ``image`` float32, ``label`` and ``instance`` int32, ``name``."""
+
+    decoded: Decoded
+
+    def __len__(self) -> int:
+        return len(self.decoded)
+
+    def __getitem__(self, index: int) -> dict:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        raw = self.decoded[index]
+        return {"name": raw["name"]} | finish(raw, raw.get("statistics"), self.decoded, index)
+
+
+def finish(
+    piece: dict, statistics: Float[np.ndarray, "2 c"] | None, decoded: Decoded, index: int
+) -> dict[str, np.ndarray]:
+    """A raw case or patch of case ``index``, checked, as float32 image and int32 labels."""
+    mapped = {k: np.asarray(v) for k, v in piece.items() if k in ("image", "label", "instance")}
+    check_pixels(mapped, num_classes=decoded.num_classes, files=decoded.source.files(index))
+    mapped["image"] = normalize(mapped["image"], statistics)
+    return {k: v if k == "image" else v.astype(np.int32) for k, v in mapped.items()}
+
+
+def decoded(
+    dataset: Any,
+    root: str,
+    split: str,
+    *,
+    zscore: bool,
+    points: bool,
+    cache: Memory | Disk | Nothing,
+) -> Decoded:
+    """Opens a split."""
+    source = dataset.open(root, split)
+    return Decoded(source, dataset.num_classes, dataset.channels, zscore, points, cache)

@@ -1,0 +1,157 @@
+"""A folder of images and a folder of masks, paired by name: how one brings one's own data."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxseg.data.checks import few
+from jaxseg.data.images import list_images, pages, stem
+from jaxseg.data.source import Masks, Pair, Pairs, existing, unknown_split
+from jaxseg.errors import UserError
+
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid"),
+    "test": ("test",),
+}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Images in ``root/images``, masks of the same names (any suffix) in ``root/masks``.
+
+    Which case belongs to which split is found, first that exists, in
+
+    1. sub-folders: ``root/train/images`` and ``root/train/masks``, or ``root/images/train`` and
+       ``root/masks/train``; ``val`` and ``valid`` are ``validation``;
+    2. split files: ``root/train.txt``, ``root/validation.txt`` (or ``val.txt``), ``root/test.txt``,
+       one file name or stem a line;
+    3. fractions: ``validation`` and ``test`` of the files, by a hash of ``seed`` and stem, so that
+       the same files are drawn on every machine. The slices of one single stack are split along
+       the stack instead (last part validation), since neighbouring slices are alike.
+
+    A multi-page TIFF is a volume at ``rank=3`` and a sequence of slices at ``rank=2``. Grey images
+    are repeated to ``channels``, colours become luma at ``channels=1``. ``values``, ``colors`` and
+    ``ignore``: see `jaxseg.data.source.Masks`. A split ``test`` may have no masks. ``.npy`` masks
+    of signed integers are taken as classes and -1, and stay on disk.
+    """
+
+    num_classes: int
+    channels: int = 3
+    rank: int = 2
+    class_names: tuple[str, ...] = ()
+    images: str = "images"
+    masks: str = "masks"
+    mask_suffix: str = ""
+    values: tuple[int, ...] | None = None
+    colors: tuple[tuple[int, int, int], ...] | None = None
+    ignore: tuple[int, ...] = (255,)
+    instances: bool = False
+    validation: float = 0.2
+    test: float = 0.0
+    seed: int = 0
+
+    def open(self, root: str, split: str) -> Pairs:
+        """Pairs files; an image without mask, an empty folder and an unknown split end here."""
+        folder = existing(root, "images and masks")
+        if split not in SPLITS:
+            raise unknown_split(split, tuple(SPLITS), str(folder))
+        pairs = self._from_folders(folder, split)
+        if pairs is None:
+            everything = self._pair(folder / self.images, folder / self.masks, unlabeled=False)
+            pairs = self._from_file(folder, split, everything)
+            if pairs is None:
+                pairs = self._from_fractions(folder, split, everything)
+        reading = Masks(
+            self.num_classes,
+            values=self.values,
+            colors=self.colors,
+            ignore=() if self.instances else self.ignore,
+            instances=self.instances,
+        )
+        return Pairs(tuple(pairs), reading, self.channels, self.rank, self.instances)
+
+    def _from_folders(self, root: Path, split: str) -> list[Pair] | None:
+        layouts = [
+            (root / alias / self.images, root / alias / self.masks) for alias in SPLITS[split]
+        ] + [(root / self.images / alias, root / self.masks / alias) for alias in SPLITS[split]]
+        for images, masks in layouts:
+            if images.is_dir():
+                return self._pair(images, masks, unlabeled=split == "test")
+        anywhere = [root / "train" / self.images, root / self.images / "train"]
+        if any(folder.is_dir() for folder in anywhere):
+            raise UserError(f"{root}: no folder {layouts[0][0]} for the split {split!r}")
+        return None
+
+    def _from_file(self, root: Path, split: str, pairs: list[Pair]) -> list[Pair] | None:
+        listed = next((f for a in SPLITS[split] if (f := root / f"{a}.txt").is_file()), None)
+        if listed is None:
+            if (root / "train.txt").is_file():
+                raise UserError(f"{root}: train.txt is there but no {split}.txt")
+            return None
+        names = [line.strip() for line in listed.read_text().splitlines() if line.strip()]
+        wanted = set(names) | {stem(name) for name in names}
+        chosen = [p for p in pairs if {p.name, stem(p.image)} & wanted]
+        found = {name for p in chosen for name in (p.name, stem(p.image))}
+        missing = [name for name in names if not {name, stem(name)} & found]
+        if missing or not chosen:
+            what = f"names {few(missing, 3)}, not in {self.images}" if missing else "is empty"
+            raise UserError(f"{listed}: {what}")
+        return chosen
+
+    def _from_fractions(self, root: Path, split: str, pairs: list[Pair]) -> list[Pair]:
+        files = {pair.image: stem(pair.image) for pair in pairs}
+        if len(files) > 1:
+            order = sorted(
+                files, key=lambda f: hashlib.sha256(f"{self.seed}/{files[f]}".encode()).digest()
+            )
+            units = [[p for p in pairs if p.image == file] for file in order]
+        else:
+            units = [[pair] for pair in reversed(pairs)]
+        held = [_count(self.validation, len(units)), _count(self.test, len(units))]
+        bounds = {
+            "validation": units[: held[0]],
+            "test": units[held[0] : sum(held)],
+            "train": units[sum(held) :],
+        }
+        chosen = [pair for unit in bounds[split] for pair in unit]
+        if not chosen:
+            share = f"{split}={getattr(self, split)}" if split != "train" else "the fractions"
+            raise UserError(f"{root}: {share} leaves no {split} case of {len(units)}")
+        return sorted(chosen, key=lambda pair: (pair.image, pair.page or 0))
+
+    def _pair(self, images: Path, masks: Path, *, unlabeled: bool) -> list[Pair]:
+        found = list_images(images)
+        by_stem: dict[str, Path] = {}
+        for path in found:
+            if stem(path) in by_stem:
+                raise UserError(f"{path}: {by_stem[stem(path)].name} has the same name")
+            by_stem[stem(path)] = path
+        if unlabeled and not masks.is_dir():
+            return [pair for path in found for pair in _slices(path, None, self.rank)]
+        targets = {stem(path): path for path in list_images(masks)}
+        missing = [p for s, p in by_stem.items() if s + self.mask_suffix not in targets]
+        if missing:
+            wanted = f"{stem(missing[0])}{self.mask_suffix}.*"
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise UserError(f"{missing[0]}: no mask {masks / wanted}{more}")
+        return [
+            pair
+            for name, path in by_stem.items()
+            for pair in _slices(path, targets[name + self.mask_suffix], self.rank)
+        ]
+
+
+def _slices(image: Path, mask: Path | None, rank: int) -> list[Pair]:
+    count = pages(image, rank=rank)
+    target = None if mask is None else str(mask)
+    if count is None:
+        return [Pair(stem(image), str(image), target)]
+    if mask is not None and pages(mask, rank=rank) != count:
+        raise UserError(f"{mask}: {pages(mask, rank=rank)} slices, its image {image} has {count}")
+    return [Pair(f"{stem(image)}_{i:04d}", str(image), target, i) for i in range(count)]
+
+
+def _count(fraction: float, total: int) -> int:
+    """At least one where a fraction is asked for, and never all."""
+    return min(max(round(fraction * total), 1), total - 1) if fraction > 0 else 0

@@ -1,0 +1,38 @@
+"""The contracting path of the U-Net (figure 1, left side), padded."""
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from jaxseg.layers import ConvNorm, Kind, max_pool
+
+
+class Plain(nn.Module):
+    """``convs`` convolutions of 3 a level, max pooling by 2 between the levels."""
+
+    widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    convs: int = 2
+    norm: Kind = "batch"
+    param_dtype: str = "float32"
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Down-sampling of each feature, finest first."""
+        return tuple(2**level for level in range(len(self.widths)))
+
+    @nn.compact
+    def __call__(
+        self, image: Float[Array, "b *s c"], *, train: bool
+    ) -> tuple[Float[Array, "b ..."], ...]:
+        """One feature a level, finest first."""
+        x, features = image, []
+        for level, width in enumerate(self.widths):
+            x = max_pool(x) if level else x
+            for i in range(1, self.convs + 1):
+                x = ConvNorm(
+                    width,
+                    norm=self.norm,
+                    param_dtype=self.param_dtype,
+                    name=f"level{level}_conv{i}",
+                )(x, train=train)
+            features.append(x)
+        return tuple(features)

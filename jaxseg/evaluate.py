@@ -1,0 +1,189 @@
+"""Score a run on a split: ``python -m jaxseg.evaluate --workdir runs/quickstart``."""
+
+import argparse
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxseg import checkpoint, config, errors, inference, report, sharding
+from jaxseg.config import Experiment
+from jaxseg.errors import UserError
+from jaxseg.inference import Tiles
+from jaxseg.metrics import Confusion
+
+
+class Sample(NamedTuple):
+    """One case for the eye: ``image [*spatial c]``, ``label`` and ``prediction [*spatial]``."""
+
+    image: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+
+
+class Evaluator:
+    """Scores variables on one split, by sliding window, exact over ragged last batches.
+
+    Cases of one bucket (see ``inference.bucket``) share a compilation, and each process reads only
+    the rows of a batch that it owns. The confusion matrix is counted on the device.
+    """
+
+    def __init__(self, experiment: Experiment, mesh: Mesh, split: str = "validation") -> None:
+        """Opens the split; raises UserError where it is empty or has no labels."""
+        evaluation = experiment.evaluation
+        self._mesh = mesh
+        self._model = experiment.recipe.module
+        self._dataset = experiment.data.dataset
+        self._cases = experiment.data.cases(split)
+        self._tiles = Tiles(
+            window=evaluation.window,
+            overlap=evaluation.overlap,
+            window_batch=evaluation.window_batch,
+            tta=evaluation.tta,
+        )
+        rows = mesh.shape["data"] * mesh.shape["fsdp"]
+        # Whole images are batched here; windows are batched inside the loop on the device.
+        self._batch_size = rows * (evaluation.window_batch if evaluation.window is None else 1)
+        self._rows = sharding.local_rows(mesh, self._batch_size)
+        if not len(self._cases):
+            raise UserError(f"data.root={experiment.data.root}: the {split} split is empty")
+
+    @functools.cached_property
+    def _plan(self) -> list[tuple[tuple[int, ...], list[int]]]:
+        """Batches of case numbers by bucket, the same on every process."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for number in range(len(self._cases)):
+            case = self._cases[number]
+            if case.get("label") is None:
+                raise UserError(f"{case['name']}: has no label, so it cannot be scored")
+            size = inference.bucket(self._model, case["image"].shape[:-1], self._tiles)
+            groups.setdefault(size, []).append(number)
+        n = self._batch_size
+        return [
+            (size, numbers[at : at + n])
+            for size, numbers in sorted(groups.items())
+            for at in range(0, len(numbers), n)
+        ]
+
+    def __call__(self, variables: Any, samples: int = 0) -> tuple[Confusion, list[Sample]]:
+        """The confusion matrix (int64, on the host) and the first few predictions."""
+        shown: list[Sample] = []
+        matrices = []
+        for cases, arrays in self._batches():
+            with jax.set_mesh(self._mesh):
+                counts, prediction = _score(
+                    self._model, variables, *arrays, tiles=self._tiles, k=self._dataset.num_classes
+                )
+            matrices.append(counts.matrix)  # fetched at the end: nothing here waits for the device
+            if len(shown) < samples and cases:
+                local = np.asarray(prediction.addressable_data(0))
+                for case, labels in zip(cases[: samples - len(shown)], local, strict=False):
+                    inside = tuple(slice(n) for n in case["label"].shape)
+                    shown.append(Sample(case["image"], case["label"], labels[inside]))
+        total = sum(np.asarray(matrix, np.int64) for matrix in matrices)
+        return Confusion(matrix=total), shown
+
+    def _batches(self) -> Iterator[tuple[list[dict[str, Any]], tuple[jax.Array, ...]]]:
+        n = self._batch_size
+        spec = NamedSharding(self._mesh, PartitionSpec(sharding.ROWS))
+        for _, numbers in self._plan:
+            filled = numbers + numbers[:1] * (n - len(numbers))  # repeats are marked invalid
+            mine = filled[self._rows]
+            cases = [self._cases[number] for number in mine]
+            padded = [
+                inference.pad_case(self._model, c["image"], c["label"], tiles=self._tiles)
+                for c in cases
+            ]
+            valid = (np.arange(n) < len(numbers))[self._rows]
+            columns = [np.stack(column) for column in zip(*padded, strict=True)]  # pyright: ignore
+            yield (
+                cases[: int(valid.sum())],
+                tuple(
+                    jax.make_array_from_process_local_data(spec, x, (n, *x.shape[1:]))
+                    for x in (*columns, valid)
+                ),
+            )
+
+
+@functools.partial(jax.jit, static_argnames=("model", "tiles", "k"))
+def _score(
+    model: nn.Module,
+    variables: Any,
+    image: jax.Array,
+    label: jax.Array,
+    size: jax.Array,
+    valid: jax.Array,
+    *,
+    tiles: Tiles,
+    k: int,
+) -> tuple[Confusion, jax.Array]:
+    prediction = inference.label_map(model, sharding.gathered(variables), image, size, tiles)
+    return Confusion.of(prediction, label, k, valid=valid), prediction
+
+
+def evaluate(
+    workdir: str | Path,
+    split: str = "validation",
+    *,
+    step: int | None = None,
+    tta: bool | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Scores of a run's checkpoint on a split, also written to ``workdir/evaluation.json``.
+
+    ``tta=None`` is as the experiment says. ``overrides`` change the experiment, such as
+    ``data.root`` where the data now lies elsewhere.
+    """
+    workdir = Path(workdir)
+    experiment = config.read_json(workdir / checkpoint.EXPERIMENT)
+    for override in overrides:
+        experiment = config.override_one(experiment, override)
+    if tta is not None:
+        evaluation = dataclasses.replace(experiment.evaluation, tta=tta)
+        experiment = dataclasses.replace(experiment, evaluation=evaluation)
+    if step is None:
+        step = checkpoint.best_step(workdir, experiment.checkpoint.best)
+    _, variables = checkpoint.load(workdir, step)
+    mesh = sharding.MeshShape().build()
+    evaluator = Evaluator(experiment, mesh, split)
+    confusion, _ = evaluator(jax.device_put(variables, sharding.replicated(mesh)))
+    scores = {"step": step, **confusion.scores(experiment.data.dataset.class_names)}
+    path = workdir / "evaluation.json"
+    before = json.loads(path.read_text()) if path.is_file() else {}
+    report.write_json(path, {**before, split: scores})
+    return scores
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxseg.evaluate",
+        description="Score a run on a split of its data.",
+        epilog="example: python -m jaxseg.evaluate --workdir runs/quickstart --split validation",
+    )
+    parser.add_argument("--workdir", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--split", default="validation", help="train, validation or test")
+    parser.add_argument("--step", type=int, help="checkpoint to score (default: the best)")
+    parser.add_argument("--tta", action="store_true", default=None, help="average over flips")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="such as data.root=...")
+    options = parser.parse_args(arguments)
+    scores = evaluate(
+        options.workdir,
+        options.split,
+        step=options.step,
+        tta=options.tta,
+        overrides=options.overrides,
+    )
+    report.print_scores(f"{options.workdir} step {scores['step']}, {options.split}", scores)
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,176 @@
+"""A run's model as one file that needs no jaxseg: ``python -m jaxseg.export --workdir W ...``.
+
+The artifact is what ``jax.export`` serialises (StableHLO in its own container): the parameters are
+constants in it, and any program with jax alone runs it on the platforms it was lowered for.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import export as jax_export
+
+from jaxseg import checkpoint, config, disk, errors
+from jaxseg.config import Experiment
+from jaxseg.errors import UserError
+from jaxseg.types import ValidConvolutions, output_size
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+KNOWN_PLATFORMS = (*PLATFORMS, "rocm")  # jax.export takes any word without an error
+MOST_BYTES = 2**31 - 2**20
+"""FlatBuffers, jax.export's container, holds less than 2 GiB."""
+
+LETTERS = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What was written. ``image`` and ``probabilities`` are shapes such as ``b, h, w, 3``."""
+
+    path: Path
+    size: int
+    image: str
+    probabilities: str
+    platforms: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The command's last line: what it is and how to run it."""
+        return (
+            f"{self.path}: {self.size / 1e6:.2f} MB, float32 image [{self.image}] -> "
+            f"probabilities [{self.probabilities}], for {' '.join(self.platforms)}; run it with "
+            f'jax.export.deserialize(open("{self.path}", "rb").read()).call(image)'
+        )
+
+
+def export(
+    workdir: str | Path,
+    output: str | Path,
+    *,
+    step: int | None = None,
+    platforms: Sequence[str] | None = None,
+) -> Artifact:
+    """Write ``images [b *spatial c] -> probabilities [b *spatial k]``, parameters inside.
+
+    Images are float32, scaled as ``data.normalize`` of the experiment says. Batch and spatial
+    sizes are free; where the network's sizes must fit (valid convolutions) only the batch is, and
+    the image has the size of ``evaluation.window``, else ``data.patch``. There is no sliding
+    window in the artifact: the image passes whole. ``platforms=None`` is all of ``PLATFORMS`` for
+    which the model can be lowered. ``step=None`` is the best checkpoint.
+    """
+    workdir, output = Path(workdir), Path(output)
+    for name in platforms or ():
+        if name not in KNOWN_PLATFORMS:
+            raise UserError(f"--platforms {name}: must be among {', '.join(KNOWN_PLATFORMS)}")
+    experiment = config.read_json(workdir / checkpoint.EXPERIMENT)
+    model, variables = checkpoint.load(workdir, step)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
+    if size > MOST_BYTES:
+        raise UserError(f"{workdir}: {size / 2**30:.1f} GiB of parameters; one artifact holds 2 GiB")
+    run = probabilities(model, variables)
+    image = _signature(experiment, run)
+    exported = _lowered(run, image, platforms, workdir)
+    blob = exported.serialize()
+    if output.parent != Path():
+        disk.folder(output.parent)
+    with disk.replacing(output) as beside:
+        beside.write_bytes(blob)
+    shapes = [", ".join(map(str, a.shape)) for a in (*exported.in_avals, *exported.out_avals)]
+    return Artifact(output, len(blob), shapes[0], shapes[1], tuple(exported.platforms))
+
+
+def probabilities(model: nn.Module, variables: Any) -> Callable[[jax.Array], jax.Array]:
+    """The function that is exported: softmax of the logits, float32."""
+
+    def probabilities(image: jax.Array) -> jax.Array:
+        return jax.nn.softmax(model.apply(variables, image, train=False).logits)
+
+    return probabilities
+
+
+def _signature(experiment: Experiment, run: Callable) -> jax.ShapeDtypeStruct:
+    """The freest image that the model can be traced with."""
+    failure: Exception | None = None
+    for shape in _shapes(experiment):
+        dimensions = jax_export.symbolic_shape(shape)
+        image = jax.ShapeDtypeStruct(dimensions, jnp.float32)
+        try:
+            jax.eval_shape(run, image)
+        except Exception as error:  # each layer words it its own way; the last shape must pass
+            failure = error
+        else:
+            return image
+    raise failure if failure is not None else AssertionError
+
+
+def _shapes(experiment: Experiment) -> Iterator[str]:
+    """Free sizes, then multiples of the stride, then one size; the batch is free in each."""
+    model, data = experiment.recipe.module, experiment.data
+    letters, channels = LETTERS[data.dataset.rank], data.dataset.channels
+    if not isinstance(model, ValidConvolutions):
+        stride = getattr(model, "stride", 1)
+        yield ", ".join(("b", *letters, str(channels)))
+        yield ", ".join(("b", *(f"{stride}*{n}" for n in letters), str(channels)))
+    fixed = experiment.evaluation.window or data.patch
+    if fixed is None:
+        raise UserError(
+            f"{type(model).__name__} needs one size to be exported with: set evaluation.window in "
+            "experiment.json"
+        )
+    output_size(model, fixed)  # UserError where the window does not fit
+    yield ", ".join(("b", *map(str, fixed), str(channels)))
+
+
+def _lowered(
+    run: Callable, image: jax.ShapeDtypeStruct, wanted: Sequence[str] | None, workdir: Path
+) -> jax_export.Exported:
+    """Lowered for all platforms at once; if not asked for by name, those that fail are left out."""
+    jitted = jax.jit(run)
+    try:
+        return jax_export.export(jitted, platforms=tuple(wanted or PLATFORMS))(image)
+    except Exception:  # lowering rules raise what they like, and do not say for which platform
+        works = [name for name in wanted or PLATFORMS if _works(jitted, image, name)]
+        missing = [name for name in wanted or PLATFORMS if name not in works]
+        if not missing:
+            raise
+        if wanted is not None or not works:
+            raise UserError(
+                f"--platforms {','.join(missing)}: the model of {workdir} cannot be lowered for it"
+            ) from None
+    return jax_export.export(jitted, platforms=tuple(works))(image)
+
+
+def _works(jitted: Any, image: jax.ShapeDtypeStruct, platform: str) -> bool:
+    try:
+        jax_export.export(jitted, platforms=(platform,))(image)
+    except Exception:
+        return False
+    return True
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxseg.export",
+        description="Write a run's model as one file that any program with jax can call.",
+        epilog="example: python -m jaxseg.export --workdir runs/quickstart --output model.stablehlo",
+    )
+    parser.add_argument("--workdir", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--output", type=Path, required=True, help="file to write (replaced)")
+    parser.add_argument(
+        "--platforms",
+        help=f"such as cpu,cuda (default: {','.join(PLATFORMS)}, as far as the model can)",
+    )
+    parser.add_argument("--step", type=int, help="checkpoint to export (default: the best)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    options = parser.parse_args(arguments)
+    wanted = options.platforms.split(",") if options.platforms is not None else None
+    print(export(options.workdir, options.output, step=options.step, platforms=wanted))
+
+
+if __name__ == "__main__":
+    errors.run(main)

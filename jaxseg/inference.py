@@ -1,0 +1,365 @@
+"""From an image of any size to its label map: sliding windows, tiling, flips.
+
+An image is cut into overlapping windows, the logits of the windows are averaged with weights that
+fall towards the window's edge, and the label map is the argmax. Everything on the device is one
+jitted function whose memory is bounded: the sum of weighted logits lies in the carry of a loop,
+and `window_batch` windows of each image pass through the network at once.
+
+What is averaged: **logits over windows** (as nnU-Net v2 and MONAI do, Isensee et al. 2021,
+https://github.com/MIC-DKFZ/nnUNet), **probabilities over flips** (the result is the log of their
+mean). Networks of valid convolutions predict by the overlap-tile strategy (Ronneberger et al. 2015,
+figure 2): the image is mirrored at its border, and the tiles of logits cover it.
+
+Compilations: the host mirrors each image up to a *bucket* size (`bucket`), and the true size is a
+traced argument; one bucket is one compilation, whatever the sizes inside it. Windows cover just the
+true size, so the rest of the bucket costs memory but no time. Without a window the whole image
+passes at once, and every distinct size compiles.
+"""
+
+import functools
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
+
+from jaxseg.errors import UserError
+from jaxseg.types import IGNORE, output_size
+
+Spatial = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How an image is cut and put together again.
+
+    `window` is what the network sees at once, in pixels an axis (None: the whole image). `overlap`
+    is the share of a window's logits that the next window along an axis predicts again, in [0, 1).
+    `window_batch` windows of every image in the batch run together: more is faster where the
+    device has room. `tta` averages over all flips, 2 ** rank passes.
+    """
+
+    window: Spatial | None = None
+    overlap: float = 0.5
+    weighting: Literal["gaussian", "uniform"] = "gaussian"
+    window_batch: int = 4
+    tta: bool = False
+
+    def __post_init__(self):
+        """Refuse what cannot be swept."""
+        if self.window is not None:
+            object.__setattr__(self, "window", tuple(int(n) for n in self.window))
+            if min(self.window, default=0) < 1:
+                raise UserError(f"window={self.window}: every axis must be at least 1")
+        if not 0 <= self.overlap < 1:
+            raise UserError(f"overlap={self.overlap}: must be at least 0 and below 1")
+        if self.weighting not in ("gaussian", "uniform"):
+            raise UserError(f"weighting={self.weighting!r}: must be 'gaussian' or 'uniform'")
+        if self.window_batch < 1:
+            raise UserError(f"window_batch={self.window_batch}: must be at least 1")
+
+
+WHOLE = Tiles()
+"""The whole image at once, without flips."""
+
+
+# ---------------------------------------------------------------- on the host: buckets
+
+
+def bucket(model: Any, shape: Spatial, tiles: Tiles) -> Spatial:
+    """Size to which an image of size `shape` is padded (the size of its logits on the device).
+
+    With a window: a multiple of the size of the window's logits, and the multiple has at most
+    three significant bits (1, 2, ... 8, 10, 12, 14, 16, 20, ...), so that sizes from 1 to 64
+    windows make 20 buckets an axis and no axis grows by more than a quarter beyond its multiple.
+    Without a window: the size itself (of valid convolutions: the smallest logits that cover it).
+    """
+    if tiles.window is None:
+        return output_size(model, _whole(model, shape))
+    tile = output_size(model, _window(tiles, len(shape)))
+    return tuple(t * _three_bits(-(-n // t)) for n, t in zip(shape, tile, strict=True))
+
+
+def pad_case(
+    model: Any,
+    image: Shaped[np.ndarray, "*spatial c"],
+    label: Int[np.ndarray, "*spatial"] | None = None,
+    *,
+    tiles: Tiles,
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """One case made ready for `windowed`: image, label, true size (int32 `[rank]`).
+
+    The image is mirrored up to its bucket, and by the margin that valid convolutions take away on
+    every side; the label is IGNORE outside the true size.
+    """
+    shape = image.shape[:-1]
+    target = bucket(model, shape, tiles)
+    window = _whole(model, shape) if tiles.window is None else tiles.window
+    margins = [w - n for w, n in zip(window, output_size(model, window), strict=True)]
+    pads = [
+        (margin // 2, margin - margin // 2 + to - n)
+        for margin, to, n in zip(margins, target, shape, strict=True)
+    ]
+    padded = np.pad(np.asarray(image, np.float32), [*pads, (0, 0)], mode="reflect")
+    if label is not None:
+        outside = [(0, to - n) for to, n in zip(target, shape, strict=True)]
+        label = np.pad(np.asarray(label, np.int32), outside, constant_values=IGNORE)
+    return padded, label, np.asarray(shape, np.int32)
+
+
+def _three_bits(count: int) -> int:
+    step = 1 << max(0, count.bit_length() - 3)
+    return -(-count // step) * step
+
+
+def _window(tiles: Tiles, rank: int) -> Spatial:
+    window = tiles.window
+    if window is None or len(window) != rank:
+        raise UserError(f"window={window}: the image has {rank} spatial axes, so give {rank} sizes")
+    return window
+
+
+@functools.cache
+def _whole(model: Any, shape: Spatial) -> Spatial:
+    """Smallest image whose logits cover `shape`; `shape` itself but for valid convolutions."""
+
+    def covers(n: int, target: int) -> bool:
+        try:
+            return output_size(model, (n,) * len(shape))[0] >= target
+        except (UserError, ValueError):  # a size that such a network refuses
+            return False
+
+    limit = 4096  # more context than any published network takes away
+    found = [next((n for n in range(t, t + limit) if covers(n, t)), None) for t in shape]
+    if None in found:
+        raise UserError(f"no image size gives logits of size {shape}: choose a window")
+    return tuple(n for n in found if n is not None)
+
+
+# ---------------------------------------------------------------- on the device: pure functions
+
+
+def windowed(
+    model: Any,
+    variables: Any,
+    image: Float[Array, "b *padded c"],
+    size: Int[Array, "b rank"],
+    tiles: Tiles,
+) -> Float[Array, "b *bucket k"]:
+    """Merged logits of a batch of images of one bucket, as `pad_case` makes them.
+
+    Pure and to be jitted by the caller, with `model` and `tiles` static. Logits beyond an image's
+    true `size` mean nothing (0 where no window came). Rows may be sharded over devices: nothing
+    but the loop's length passes between rows. Spatial axes must not be sharded.
+    """
+    forward = functools.partial(_forward, model, variables, tiles.tta)
+    if tiles.window is None:
+        return forward(image)
+    rank = image.ndim - 2
+    window = _window(tiles, rank)
+    tile = output_size(model, window)
+    b, *padded, _ = image.shape
+    room = [n - w + t for n, w, t in zip(padded, window, tile, strict=True)]
+    stride = [max(1, int(t * (1 - tiles.overlap))) for t in tile]
+    most = math.prod(-(-(n - t) // s) + 1 for n, t, s in zip(room, tile, stride, strict=True))
+    together = min(tiles.window_batch, most)
+    profiles = [_profile(t, tiles.weighting) for t in tile]
+    weight = functools.reduce(np.multiply.outer, profiles)[..., None]
+    starts = functools.partial(_starts, size=size, tile=tile, stride=stride)
+
+    def body(step: Array, total: Array) -> Array:
+        start, active = starts(step * together + jnp.arange(together))  # [b n rank], [b n]
+        x = jax.vmap(jax.vmap(functools.partial(_cut, window=window), (None, 0)))(image, start)
+        y = forward(x.reshape(b * together, *window, image.shape[-1]))
+        y = y.reshape(b, together, *tile, -1) * weight.reshape(1, 1, *weight.shape)
+        y = jnp.where(active.reshape(b, together, *(1,) * (rank + 1)), y, 0)
+        for n in range(together):
+            total = jax.vmap(_add)(total, y[:, n], start[:, n])
+        return total
+
+    steps = -(-jnp.max(jnp.prod(_counts(size, tile, stride), axis=-1)) // together)
+    zero = jnp.zeros((b, *room, model.num_classes), jnp.float32)
+    total = jax.lax.fori_loop(0, steps, body, zero)
+    # The grid of windows is a product of axes, so its sum of weights is a product of vectors.
+    for axis, profile in enumerate(profiles):
+        cover = _cover(size[:, axis], profile, stride[axis], room[axis])
+        shape = [b, *(1,) * (rank + 1)]
+        shape[1 + axis] = room[axis]
+        total = total / cover.reshape(shape)
+    return total
+
+
+def label_map(
+    model: Any,
+    variables: Any,
+    image: Float[Array, "b *padded c"],
+    size: Int[Array, "b rank"],
+    tiles: Tiles,
+) -> Int[Array, " b *bucket"]:
+    """Argmax of `windowed`; pure, to go into the caller's jit beside `Confusion.of`."""
+    return jnp.argmax(windowed(model, variables, image, size, tiles), axis=-1).astype(jnp.int32)
+
+
+def _forward(model: Any, variables: Any, tta: bool, x: Array) -> Array:
+    """Logits of windows; with `tta` the log of the mean probability over all flips."""
+
+    def logits(x: Array) -> Array:
+        return model.apply(variables, x, train=False).logits
+
+    if not tta:
+        return logits(x)
+    rank = x.ndim - 2
+    masks = jnp.asarray(list(itertools.product((False, True), repeat=rank)))
+
+    def flip(x: Array, mask: Array) -> Array:
+        for axis in range(rank):
+            x = jnp.where(mask[axis], jnp.flip(x, 1 + axis), x)
+        return x
+
+    def one(total: Array, mask: Array) -> tuple[Array, None]:
+        y = flip(jax.nn.log_softmax(logits(flip(x, mask))), mask)
+        return jnp.logaddexp(total, y), None
+
+    out = (x.shape[0], *output_size(model, x.shape[1:-1]), model.num_classes)
+    total, _ = jax.lax.scan(one, jnp.full(out, -jnp.inf), masks)  # one pass compiled, not 2^rank
+    return total - math.log(len(masks))
+
+
+def _profile(tile: int, weighting: str) -> np.ndarray:
+    """Weights along one axis, all positive; Gaussian of sigma = tile / 8 as in nnU-Net.
+
+    nnU-Net cuts the Gaussian to 0 at 4 sigma and lifts it to the least positive value; the edge
+    lies at 4 sigma, so without the cut it stays at exp(-8).
+    """
+    if weighting == "uniform":
+        return np.ones(tile, np.float32)
+    offset = np.arange(tile) - (tile - 1) / 2
+    return np.exp(-0.5 * np.square(offset / (tile / 8))).astype(np.float32)
+
+
+def _counts(size: Array, tile: Spatial, stride: list[int]) -> Array:
+    """Windows an axis, `[b rank]`."""
+    beyond = jnp.maximum(size - jnp.asarray([tile]), 0)
+    return -(-beyond // jnp.asarray([stride])) + 1
+
+
+def _starts(index: Array, *, size: Array, tile: Spatial, stride: list[int]) -> tuple[Array, Array]:
+    """First pixel of windows `index [n]` of each row, `[b n rank]`, and whether they exist `[b n]`.
+
+    min(j * stride, size - tile) along each axis; 0 where the image is smaller than the tile.
+    """
+    counts = _counts(size, tile, stride)
+    active = index[None] < jnp.prod(counts, axis=-1)[:, None]
+    rest = jnp.where(active, index[None], 0)
+    starts = []
+    for axis in reversed(range(len(tile))):
+        count = counts[:, axis, None]
+        last = jnp.maximum(size[:, axis, None] - tile[axis], 0)
+        starts.append(jnp.minimum(rest % count * stride[axis], last))
+        rest = rest // count
+    return jnp.stack(starts[::-1], axis=-1), active
+
+
+def _cover(size: Array, profile: np.ndarray, stride: int, room: int) -> Array:
+    """Sum along one axis of the weights of all windows, `[b room]`; 1 where no window comes."""
+    tile = len(profile)
+    counts = _counts(size[:, None], (tile,), [stride])  # [b 1]
+    index = jnp.arange(-(-(room - tile) // stride) + 1)[None]  # [1 n]
+    start = jnp.minimum(index * stride, jnp.maximum(size[:, None] - tile, 0))  # [b n]
+    offset = jnp.arange(room)[None, None] - start[..., None]  # [b n room]
+    inside = (offset >= 0) & (offset < tile) & (index < counts)[..., None]
+    weight = jnp.asarray(profile)[jnp.clip(offset, 0, tile - 1)]
+    total = jnp.sum(jnp.where(inside, weight, 0), axis=1)
+    return jnp.where(total > 0, total, 1)
+
+
+def _cut(image: Array, start: Array, *, window: Spatial) -> Array:
+    return jax.lax.dynamic_slice(image, (*start, 0), (*window, image.shape[-1]))
+
+
+def _add(total: Array, tile: Array, start: Array) -> Array:
+    at = (*start, 0)
+    return jax.lax.dynamic_update_slice(
+        total, jax.lax.dynamic_slice(total, at, tile.shape) + tile, at
+    )
+
+
+# ---------------------------------------------------------------- what people call
+
+
+@functools.partial(jax.jit, static_argnames=("model", "tiles", "give"))
+def _run(model: Any, variables: Any, image: Array, size: Array, *, tiles: Tiles, give: str):
+    if give == "labels":
+        return label_map(model, variables, image, size, tiles)
+    merged = windowed(model, variables, image, size, tiles)
+    return jax.nn.softmax(merged) if give == "probabilities" else merged
+
+
+def _predict(model: Any, variables: Any, image: Any, tiles: Tiles, give: str) -> np.ndarray:
+    """Pad on the host, run on the devices of `variables`, crop on the host (no compilation)."""
+    image = np.asarray(image)
+    if not np.issubdtype(image.dtype, np.floating) and image.dtype != jnp.bfloat16:
+        raise UserError(
+            f"image is {image.dtype}: give float32 as the network was trained on it, "
+            "such as image / 255 for 8 bits"
+        )
+    padded, size = [], []
+    for row in image:
+        row, _, true = pad_case(model, row, tiles=tiles)
+        padded.append(row)
+        size.append(true)
+    batch = padded[0][None] if len(padded) == 1 else np.stack(padded)  # no second copy of a big one
+    out = np.asarray(_run(model, variables, batch, np.stack(size), tiles=tiles, give=give))
+    return out[(slice(None), *(slice(n) for n in image.shape[1:-1]))]
+
+
+def logits(
+    model: Any,
+    variables: Any,
+    image: Shaped[Array | np.ndarray, "b *spatial c"],
+    *,
+    tiles: Tiles = WHOLE,
+) -> Float[np.ndarray, "b *spatial k"]:
+    """Merged logits of images of one size, on the host.
+
+    Averaged over windows; with `tta`, log-probabilities (the same softmax, not the same numbers).
+    Inputs are float, scaled as in training (`data.normalize`); integers raise UserError.
+    """
+    return _predict(model, variables, image, tiles, "logits")
+
+
+def probabilities(
+    model: Any,
+    variables: Any,
+    image: Shaped[Array | np.ndarray, "b *spatial c"],
+    *,
+    tiles: Tiles = WHOLE,
+) -> Float[np.ndarray, "b *spatial k"]:
+    """Softmax of `logits`, taken on the device."""
+    return _predict(model, variables, image, tiles, "probabilities")
+
+
+def segment(
+    model: Any,
+    variables: Any,
+    image: Shaped[Array | np.ndarray, "*shape c"],
+    window: Spatial | None = None,
+    overlap: float = 0.5,
+    tta: bool = False,
+    *,
+    batched: bool = False,
+    window_batch: int = 4,
+) -> Int[np.ndarray, "*labels"]:
+    """Label map of one image, `[*spatial c] -> int32 [*spatial]`.
+
+    With `batched=True`, of images of one size, `[b *spatial c] -> [b *spatial]`: a batch of 2-D
+    images and one volume look alike, so the rank is never guessed. Only labels leave the device.
+    """
+    tiles = Tiles(window=window, overlap=overlap, window_batch=window_batch, tta=tta)
+    rows = image if batched else image[None]
+    labels = np.ascontiguousarray(_predict(model, variables, rows, tiles, "labels"))
+    return labels if batched else labels[0]

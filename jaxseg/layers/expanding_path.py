@@ -1,0 +1,78 @@
+"""The expanding path of the U-Net family (figure 1 of the U-Net, right side)."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxseg.errors import UserError
+from jaxseg.layers.conv_norm import ConvNorm
+from jaxseg.layers.norm import Kind
+from jaxseg.layers.resize import enlarge
+from jaxseg.layers.transposed import TransposedConv
+
+Upsample = Literal["transpose", "nearest", "bilinear"]
+
+
+class ExpandingPath(nn.Module):
+    """At each level: upsample, concatenate [upsampled, skip], two convolutions.
+
+    ``strides`` are those of the features it is given; where the finest is not at full
+    resolution, a last level without a skip follows. ``widths`` are the levels', coarsest first.
+    ``transpose`` learns the upsampling, to the level's width; ``bilinear`` means trilinear in 3-D.
+
+    None is what people know by that encoder: after one that begins at full resolution, the
+    U-Net's mirror of it by ``transpose``; after a classification backbone, the
+    (256, 128, 64, 32, 16) by ``nearest`` of segmentation_models_pytorch.
+    """
+
+    strides: tuple[int, ...]
+    widths: tuple[int, ...] | None = None
+    upsample: Upsample | None = None
+    norm: Kind = "batch"
+    param_dtype: str = "float32"
+
+    @nn.compact
+    def __call__(
+        self, features: tuple[Float[Array, "b ..."], ...], *, train: bool
+    ) -> tuple[Float[Array, "b ..."], ...]:
+        """One map a level, finest (full resolution, level 0) first."""
+        *skips, x = features
+        strides = self.strides
+        if strides[0] > 1:
+            strides, skips = (1, *strides), [None, *skips]
+        widths = self._widths([None if skip is None else skip.shape[-1] for skip in skips])
+        maps = []
+        for level in reversed(range(len(skips))):
+            factor = strides[level + 1] // strides[level]
+            x = self._enlarge(x, factor, widths[level], f"level{level}_up")
+            x = x if skips[level] is None else jnp.concatenate([x, skips[level]], axis=-1)
+            for i in (1, 2):
+                conv = ConvNorm(
+                    widths[level],
+                    norm=self.norm,
+                    param_dtype=self.param_dtype,
+                    name=f"level{level}_conv{i}",
+                )
+                x = conv(x, train=train)
+            maps.append(x)
+        return tuple(reversed(maps))
+
+    def _widths(self, of_skips: list[int | None]) -> tuple[int, ...]:
+        """The width of each level, finest first."""
+        if self.widths is None and None not in of_skips:
+            return tuple(width for width in of_skips if width is not None)
+        widths = self.widths or tuple(max(256 >> i, 16) for i in range(len(of_skips)))
+        if len(widths) != len(of_skips):
+            raise UserError(
+                f"widths={widths} names {len(widths)} levels where the encoder's strides "
+                f"{self.strides} make {len(of_skips)}"
+            )
+        return widths[::-1]
+
+    def _enlarge(self, x: Array, factor: int, width: int, name: str) -> Float[Array, "b ..."]:
+        upsample = self.upsample or ("transpose" if self.strides[0] == 1 else "nearest")
+        if upsample == "transpose":
+            return TransposedConv(width, stride=factor, param_dtype=self.param_dtype, name=name)(x)
+        return enlarge(x, factor, "nearest" if upsample == "nearest" else "linear")

@@ -1,0 +1,30 @@
+"""Fitting sizes: padding to what a network can halve, cropping back, cropping to a centre.
+
+All three also take the symbolic sizes of ``jax.export``.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def pad_to_multiple(x: Float[Array, "b *s c"], multiple: int) -> Float[Array, "b *t c"]:
+    """Zeros at the end of each axis, up to the next multiple."""
+    # This form of the padded size lets jax.export prove that it can be halved.
+    sizes = [multiple * ((n + multiple - 1) // multiple) for n in x.shape[1:-1]]
+    if tuple(sizes) == x.shape[1:-1]:
+        return x
+    edges = [(0, m - n, 0) for n, m in zip(x.shape[1:-1], sizes, strict=True)]
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+
+
+def crop(x: Float[Array, "b *s c"], size: tuple[int, ...]) -> Float[Array, "b *t c"]:
+    """The first ``size`` pixels of each axis: takes the padding off again."""
+    return jax.lax.slice(x, (0,) * x.ndim, (x.shape[0], *size, x.shape[-1]))
+
+
+def crop_centre(x: Float[Array, "b *s c"], size: tuple[int, ...]) -> Float[Array, "b *t c"]:
+    """The middle ``size`` pixels of each axis; an odd rest is cut at the end."""
+    start = [(n - m) // 2 for n, m in zip(x.shape[1:-1], size, strict=True)]
+    stop = [o + m for o, m in zip(start, size, strict=True)]
+    return jax.lax.slice(x, (0, *start, 0), (x.shape[0], *stop, x.shape[-1]))

@@ -1,0 +1,63 @@
+"""Cross entropy of a softmax, with class weights, pixel weights and label smoothing."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxseg.errors import UserError
+from jaxseg.losses.targets import per_example, ratio, targets
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Weighted mean over an example's counted pixels, as ``torch.nn.CrossEntropyLoss``.
+
+    With pixel weight ``u_i``, class weight ``w_c``, smoothing ``e`` and ``p`` the softmax::
+
+        sum_i u_i [(1 - e) w_{y_i} (-log p_{i,y_i}) + e / k sum_c w_c (-log p_{i,c})]
+        -----------------------------------------------------------------------------
+                                  sum_i u_i w_{y_i}
+
+    The divisor is the sum of the weights, not the number of pixels: only their proportions matter.
+    The U-Net's weight map (Ronneberger et al. 2015, equation 1) is a sum there, here a mean.
+    ``torch`` divides by the weights of the whole batch, jaxseg by each example's own.
+    """
+
+    weight: float = 1.0
+    class_weights: tuple[float, ...] | None = None
+    label_smoothing: float = 0.0
+
+    def __call__(
+        self,
+        logits: Float[Array | np.ndarray, "b *spatial k"],
+        label: Int[Array | np.ndarray, " b *spatial"],
+        *,
+        valid: Bool[Array | np.ndarray, " b"] | None = None,
+        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
+    ) -> Float[Array, " b"]:
+        """At least 0 (0 at best only without smoothing); 0 where every pixel is ignored."""
+        t = targets(logits, label, valid=valid, weights=weights)
+        classes = self._classes(t.logits.shape[-1]).reshape(*(1,) * (t.logits.ndim - 1), -1)
+        surprise = -jax.nn.log_softmax(t.logits)
+        truth = (1.0 - self.label_smoothing) * t.one_hot
+        if self.label_smoothing:
+            truth = truth + self.label_smoothing / t.logits.shape[-1]
+        # Sums, not matrix products, which accelerators round to bfloat16 or TF32.
+        pixel_loss = (classes * surprise * truth).sum(-1)
+        pixel_weight = (classes * t.one_hot).sum(-1)
+        return ratio(
+            per_example(t.pixels * pixel_loss), per_example(t.pixels * pixel_weight), empty=0.0
+        )
+
+    def _classes(self, k: int) -> Float[Array, " k"]:
+        if self.class_weights is None:
+            return jnp.ones((k,), jnp.float32)
+        if len(self.class_weights) != k:
+            raise UserError(
+                f"CrossEntropy.class_weights has {len(self.class_weights)} numbers, "
+                f"but the model {k} classes; give one number a class"
+            )
+        return jnp.asarray(self.class_weights, jnp.float32)

@@ -1,0 +1,60 @@
+"""Soft Dice, with plain denominators (Drozdzal 2016) or squared ones (V-Net, Milletari 2016)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxseg.errors import UserError
+from jaxseg.losses.targets import per_example, ratio, targets
+
+
+@dataclass(frozen=True)
+class Dice:
+    """``1 - mean over classes of (2 I + s) / (P + G + s)``, for each example.
+
+    With pixel weights ``u``, softmax ``p`` and one-hot label ``g``: ``I = sum u p g``,
+    ``P = sum u p``, ``G = sum u g``; ``squared`` takes ``p^2`` and ``g^2`` in ``P`` and ``G``
+    (V-Net). Ignored pixels are missing from all three sums. ``s`` is ``smooth``, as in MONAI and
+    nnU-Net. ``background=False`` leaves class 0 out of the mean.
+
+    A class absent from the label costs what is predicted of it: ``1 - s / (P + s)``, which falls to
+    0 as ``P`` does. With ``smooth=0`` a class with ``P + G = 0`` costs nothing.
+
+    ``batch`` sums over the whole batch before the ratio (over all devices; under gradient
+    accumulation, over each part); every counted row then has the same value.
+    """
+
+    weight: float = 1.0
+    squared: bool = False
+    smooth: float = 1e-5
+    background: bool = True
+    batch: bool = False
+
+    def __call__(
+        self,
+        logits: Float[Array | np.ndarray, "b *spatial k"],
+        label: Int[Array | np.ndarray, " b *spatial"],
+        *,
+        valid: Bool[Array | np.ndarray, " b"] | None = None,
+        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
+    ) -> Float[Array, " b"]:
+        """In [0, 1]; 0 where every pixel is ignored."""
+        t = targets(logits, label, valid=valid, weights=weights)
+        if not self.background and t.logits.shape[-1] < 2:
+            raise UserError("Dice.background=False leaves no class of one; set it to True")
+        weight = t.pixels[..., None]
+        p, g = jax.nn.softmax(t.logits), t.one_hot
+        overlap = self._sum(weight * p * g)
+        predicted = self._sum(weight * (p * p if self.squared else p))
+        actual = self._sum(weight * g)  # g is 0 or 1: its own square
+        dice = ratio(2.0 * overlap + self.smooth, predicted + actual + self.smooth, empty=1.0)
+        loss = 1.0 - dice[:, 0 if self.background else 1 :].mean(-1)
+        return jnp.where(per_example(t.pixels) > 0, loss, 0.0)
+
+    def _sum(self, x: Float[Array, "b *spatial k"]) -> Float[Array, "bb k"]:
+        first = 0 if self.batch else 1
+        total = x.sum(axis=tuple(range(first, x.ndim - 1)))
+        return total[None] if self.batch else total

@@ -1,0 +1,72 @@
+"""Which pixels a loss counts and what their logits and labels become; every loss begins here."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxseg.types import IGNORE
+
+
+class Targets(NamedTuple):
+    """Logits and labels made ready: what does not count is zero in all three."""
+
+    logits: Float[Array, "b *spatial k"]
+    one_hot: Float[Array, "b *spatial k"]
+    pixels: Float[Array, " b *spatial"]
+    """The pixel's weight, 0 where it is ignored."""
+
+
+def counted(
+    label: Int[Array, " b *spatial"], valid: Bool[Array, " b"] | None
+) -> Bool[Array, " b *spatial"]:
+    """Pixels with a label, in rows that are no padding."""
+    mask = label != IGNORE
+    return mask if valid is None else mask & over_pixels(valid, label.ndim)
+
+
+def targets(
+    logits: Float[Array | np.ndarray, "b *spatial k"],
+    label: Int[Array | np.ndarray, " b *spatial"],
+    *,
+    valid: Bool[Array | np.ndarray, " b"] | None = None,
+    weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
+) -> Targets:
+    """Float32 logits, one-hot labels and pixel weights.
+
+    The logits of ignored pixels are replaced, not multiplied by zero: whatever stands there, NaN
+    included, reaches neither the loss nor the gradient. A label of ``k`` or above is the fault of
+    the data (which refuses it when it is read) and counts as no class.
+    """
+    logits = jnp.asarray(logits, jnp.float32)
+    label = jnp.asarray(label)
+    mask = counted(label, None if valid is None else jnp.asarray(valid))
+    pixels = mask.astype(jnp.float32)
+    if weights is not None:
+        pixels = jnp.where(mask, jnp.asarray(weights, jnp.float32), 0.0)
+    return Targets(
+        logits=jnp.where(mask[..., None], logits, 0.0),
+        # A comparison fuses into the reductions that follow; a gather by label would scatter
+        # in the gradient. IGNORE equals no class, so its row is zero.
+        one_hot=jax.nn.one_hot(label, logits.shape[-1], dtype=jnp.float32)
+        * mask[..., None].astype(jnp.float32),
+        pixels=pixels,
+    )
+
+
+def over_pixels(x: Array, ndim: int) -> Array:
+    """``[b] -> [b 1 ... 1]`` with ``ndim`` axes."""
+    return x.reshape(x.shape[0], *(1,) * (ndim - 1))
+
+
+def per_example(x: Float[Array, " b *spatial"]) -> Float[Array, " b"]:
+    """Sum over all axes but the first."""
+    return x.sum(axis=tuple(range(1, x.ndim)))
+
+
+def ratio(top: Float[Array, "..."], bottom: Float[Array, "..."], *, empty: float) -> Array:
+    """``top / bottom``, and ``empty`` with a gradient of 0 where ``bottom`` is 0."""
+    some = bottom > 0
+    return jnp.where(some, top / jnp.where(some, bottom, 1.0), empty)

@@ -1,0 +1,141 @@
+"""The confusion matrix, and the scores that are read from it: IoU, Dice, precision, recall."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxseg.types import IGNORE
+
+
+@chex.dataclass(frozen=True)
+class Confusion:
+    """Counts of pixels by label (rows) and prediction (columns); ``a + b`` merges two.
+
+    Counts are int32 on the device, exact up to 2^31 - 1 pixels a cell; over a whole data set, add
+    to ``on_host()``, which counts in int64. A class that is in neither label nor prediction has
+    NaN for every score, and is left out of means. Scores of a host matrix are float64.
+    """
+
+    matrix: Int[Array | np.ndarray, "k k"]
+
+    @classmethod
+    def zero(cls, num_classes: int) -> "Confusion":
+        """Of no pixels."""
+        return _confusion(jnp.zeros((num_classes, num_classes), jnp.int32))
+
+    @classmethod
+    def of(
+        cls,
+        prediction: Int[Array | np.ndarray, " b *spatial"],
+        label: Int[Array | np.ndarray, " b *spatial"],
+        num_classes: int,
+        *,
+        valid: Bool[Array | np.ndarray, " b"] | None = None,
+    ) -> "Confusion":
+        """Of label maps; IGNORE and rows that are not ``valid`` do not count.
+
+        Values of ``num_classes`` and above, in either, do not count.
+        """
+        prediction, label = jnp.asarray(prediction), jnp.asarray(label)
+        rows = label.reshape(label.shape[0], -1), prediction.reshape(label.shape[0], -1)
+        counts = (rows[0] != IGNORE) & (rows[0] < num_classes) & _in_range(rows[1], num_classes)
+        if valid is not None:
+            counts = counts & jnp.asarray(valid)[:, None]
+        cells = num_classes * num_classes
+        cell = jnp.where(counts, rows[0] * num_classes + rows[1], cells)  # cells: dropped
+        # One bincount an example, then the sum: under a mesh each device counts its own pixels and
+        # only the matrices travel. On two CPU cores a megapixel takes 2 ms for any number of
+        # classes; products of one-hot matrices take 4 ms at 2 classes, 85 at 12, 1200 at 150.
+        zeros = jnp.zeros((cells,), jnp.int32)
+        matrices = jax.vmap(lambda c: zeros.at[c].add(1, mode="drop"))(cell)
+        return _confusion(matrices.sum(0).reshape(num_classes, num_classes))
+
+    def __add__(self, other: "Confusion") -> "Confusion":
+        """Merge; int64 on the host where either already is there."""
+        if isinstance(self.matrix, np.ndarray) or isinstance(other.matrix, np.ndarray):
+            return _confusion(_int64(self.matrix) + _int64(other.matrix))
+        return _confusion(self.matrix + other.matrix)
+
+    def on_host(self) -> "Confusion":
+        """The same counts in numpy's int64."""
+        return _confusion(_int64(self.matrix))
+
+    def iou(self) -> Float[Array | np.ndarray, " k"]:
+        """``TP / (TP + FP + FN)`` of each class (Jaccard)."""
+        tp, fp, fn = self._rates()
+        return _ratio(tp, tp + fp + fn, tp + fp + fn)
+
+    def dice(self) -> Float[Array | np.ndarray, " k"]:
+        """``2 TP / (2 TP + FP + FN)`` of each class (F1)."""
+        tp, fp, fn = self._rates()
+        return _ratio(2 * tp, 2 * tp + fp + fn, tp + fp + fn)
+
+    def precision(self) -> Float[Array | np.ndarray, " k"]:
+        """``TP / (TP + FP)`` of each class; 0 where it is in the label but never predicted."""
+        tp, fp, fn = self._rates()
+        return _ratio(tp, tp + fp, tp + fp + fn)
+
+    def recall(self) -> Float[Array | np.ndarray, " k"]:
+        """``TP / (TP + FN)`` of each class; 0 where it is predicted but not in the label."""
+        tp, fp, fn = self._rates()
+        return _ratio(tp, tp + fn, tp + fp + fn)
+
+    def accuracy(self) -> Any:
+        """Share of the counted pixels that are right; NaN of none."""
+        counts = 1.0 * self.matrix
+        return _ratio(counts.diagonal().sum(), counts.sum(), counts.sum())
+
+    def scores(self, class_names: Sequence[str] | None = None) -> dict[str, Any]:
+        """All scores as plain floats, for reports; of concrete matrices only.
+
+        ``iou``, ``dice``, ``precision`` and ``recall`` are means over the classes that occur, each
+        beside a list ``<score>_per_class`` (a dict by name, given ``class_names``), and
+        ``accuracy`` is over pixels. NaN, not None, where there is nothing to score.
+        """
+        host = self.on_host()
+        report: dict[str, Any] = {}
+        for name in ("dice", "iou", "precision", "recall"):
+            values = [float(value) for value in getattr(host, name)()]
+            report[name] = float(mean(np.asarray(values)))
+            report[f"{name}_per_class"] = (
+                values if class_names is None else dict(zip(class_names, values, strict=True))
+            )
+        return {**report, "accuracy": float(host.accuracy())}
+
+    def _rates(self) -> tuple[Any, Any, Any]:
+        # To float before any sum: those of int32 counts could pass 2^31.
+        counts = 1.0 * self.matrix
+        tp = counts.diagonal()
+        return tp, counts.sum(0) - tp, counts.sum(1) - tp
+
+
+def mean(scores: Float[Array | np.ndarray, " k"]) -> Any:
+    """Mean over the classes that have a score; NaN where none has."""
+    # nanmean warns of an empty mean in numpy.
+    lib = np if isinstance(scores, np.ndarray) else jnp
+    has = ~lib.isnan(scores)
+    return _ratio(lib.where(has, scores, 0.0).sum(), 1.0 * has.sum(), 1.0 * has.sum())
+
+
+def _confusion(matrix: Array | np.ndarray) -> Confusion:
+    return Confusion(matrix=matrix)  # pyright: ignore[reportCallIssue]  (chex is not typed)
+
+
+def _in_range(x: Int[Array, "*n"], num_classes: int) -> Bool[Array, "*n"]:
+    return (x >= 0) & (x < num_classes)
+
+
+def _int64(matrix: Any) -> np.ndarray:
+    return np.asarray(matrix).astype(np.int64)
+
+
+def _ratio(top: Any, bottom: Any, seen: Any) -> Any:
+    """``top / bottom``; 0 where only ``bottom`` is empty, NaN where nothing is ``seen``."""
+    lib = jnp if isinstance(top, jax.Array) else np
+    value = top / lib.where(bottom > 0, bottom, 1.0)
+    return lib.where(seen > 0, value, lib.nan)

@@ -1,0 +1,68 @@
+"""Networks, a paper a file. ``MODELS`` is the one list of them."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+
+from jaxseg.encoders import ENCODERS
+from jaxseg.errors import UserError
+from jaxseg.models.unet import UNet
+from jaxseg.models.unet_2015 import UNet2015
+from jaxseg.models.unet_multi_output import UNetMultiOutput
+
+
+class Paper(NamedTuple):
+    """Where a network was proposed: title, first author, year, address."""
+
+    paper: str
+    author: str
+    year: int
+    url: str
+
+
+MODELS: dict[str, type[nn.Module]] = {
+    "unet": UNet,
+    "unet_2015": UNet2015,
+    "unet_multi_output": UNetMultiOutput,
+}
+
+_UNET = Paper(
+    "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+    "Ronneberger",
+    2015,
+    "https://arxiv.org/abs/1505.04597",
+)
+PAPERS: dict[str, Paper] = {
+    "unet": _UNET,
+    "unet_2015": _UNET,
+    "unet_multi_output": Paper(
+        "CNN-based Segmentation of Medical Imaging Data",
+        "Kayalibay",
+        2017,
+        "https://arxiv.org/abs/1701.03056",
+    ),
+}
+
+
+def create(name: str, *, num_classes: int, **fields: Any) -> nn.Module:
+    """The network of that name; an ``encoder`` may be given by its name in ``ENCODERS``.
+
+    UserError names the nearest known model, encoder or field.
+    """
+    model = MODELS[_known(name, MODELS, "model")]
+    names = [f.name for f in dataclasses.fields(model) if f.name not in ("parent", "name")]
+    for field in fields:
+        _known(field, names, f"field of {name}")
+    if isinstance(fields.get("encoder"), str):
+        fields["encoder"] = ENCODERS[_known(fields["encoder"], ENCODERS, "encoder")]()
+    return model(num_classes=num_classes, **fields)
+
+
+def _known(name: str, names: Iterable[str], what: str) -> str:
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0)[0]
+    raise UserError(f"no {what} is called {name!r}; the nearest is {near!r}")

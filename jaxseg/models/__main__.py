@@ -1,0 +1,93 @@
+"""Print every network with its paper, parameters and MACs; nothing is compiled or run.
+
+python -m jaxseg.models
+python -m jaxseg.models --json --size 256 --classes 2 --channels 1
+"""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from rich.console import Console
+from rich.table import Table
+
+from jaxseg import cost
+from jaxseg.encoders import ENCODERS
+from jaxseg.errors import UserError
+from jaxseg.models import MODELS, PAPERS, create
+from jaxseg.models.unet_2015 import UNet2015
+
+
+def rows(size: int, classes: int, channels: int) -> list[dict[str, Any]]:
+    """One entry a network, ``unet`` also with each encoder; networks that do not take ``size``
+    are counted at the next larger size that they do."""
+    found = []
+    for name in MODELS:
+        for encoder in ENCODERS if name == "unet" else (None,):
+            fields = {} if encoder in (None, "plain") else {"encoder": encoder}
+            model = create(name, num_classes=classes, **fields)
+            row = {"name": name, "encoder": encoder, **PAPERS[name]._asdict()}
+            found.append(row | _count(model, size, channels))
+    return found
+
+
+def _count(model: nn.Module, size: int, channels: int) -> dict[str, int]:
+    size = fitting_size(model, size)
+    image = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
+    variables = jax.eval_shape(
+        lambda image: model.init(jax.random.key(0), image, train=False), image
+    )
+    macs = cost.macs(lambda v, image: model.apply(v, image, train=False), variables, image)
+    return {"size": size, "parameters": cost.parameters(variables), "macs": macs}
+
+
+def fitting_size(model: nn.Module, size: int) -> int:
+    """The smallest size from ``size`` on that the network takes."""
+    if not isinstance(model, UNet2015):
+        return size
+    for larger in range(size, size + 200):
+        try:
+            model.output_size((larger,))
+            return larger
+        except UserError:
+            continue
+    raise UserError(f"--size {size}: too small for {type(model).__name__}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxseg.models",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="a JSON list instead of a table")
+    parser.add_argument("--size", type=int, default=512, help="pixels a side (default 512)")
+    parser.add_argument("--classes", type=int, default=21, help="default 21")
+    parser.add_argument("--channels", type=int, default=3, help="of the image (default 3)")
+    options = parser.parse_args(arguments)
+    for name in ("size", "classes", "channels"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1")
+    found = rows(options.size, options.classes, options.channels)
+    if options.json:
+        json.dump(found, sys.stdout, indent=2)
+        print()
+        return
+    table = Table("network", "paper")
+    for title in ("size", "parameters", "GMACs"):
+        table.add_column(title, justify="right")
+    for row in found:
+        encoder = f" + {row['encoder']}" if row["encoder"] else ""
+        paper = f"{row['author']} {row['year']}"
+        counts = str(row["size"]), f"{row['parameters']:,}", f"{row['macs'] / 1e9:.2f}"
+        table.add_row(row["name"] + encoder, paper, *counts)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""U-Net: Convolutional Networks for Biomedical Image Segmentation, on any encoder.
+
+Ronneberger, Fischer, Brox 2015, https://arxiv.org/abs/1505.04597;
+in 3-D: Cicek et al. 2016, https://arxiv.org/abs/1606.06650
+
+Differs from the paper (``unet_2015`` is the paper's): padded convolutions, so that logits have the
+size of the image; batch norm after each convolution, which then has no bias; [upsampled, skip] is
+the order of channels.
+
+``UNet(k)`` is the network of 31 M parameters that most people call U-Net;
+``UNet(k, encoder=ResNet(34))`` is that of segmentation_models_pytorch, to the weight.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxseg.encoders import Plain
+from jaxseg.layers import Conv, ExpandingPath, Kind, Upsample, crop, pad_to_multiple
+from jaxseg.types import Prediction
+
+
+class UNet(nn.Module):
+    """Encoder, expanding path with a skip connection at each level, a convolution as head.
+
+    2-D and 3-D by the rank of the image, of any size: padded with zeros at the end of each axis
+    to a multiple of ``stride``, and cropped.
+
+    ``widths`` are the expanding path's, coarsest first. These, ``upsample`` and ``head_kernel``
+    left None are what people know by that encoder: see ``ExpandingPath``; the head is 1x1 after
+    ``plain``, 3x3 after a classification backbone. ``norm`` and ``param_dtype`` None are the
+    encoder's. ``dropout`` acts on the coarsest feature and needs the rng ``dropout``. With
+    ``deep_supervision``, ``auxiliary`` holds the logits of each level but the finest, at its own
+    resolution. ``remat`` keeps only the outputs of convolutions for the backward pass and
+    recomputes what lies between.
+    """
+
+    num_classes: int
+    encoder: nn.Module = Plain()
+    widths: tuple[int, ...] | None = None
+    upsample: Upsample | None = None
+    norm: Kind | None = None
+    head_kernel: int | None = None
+    deep_supervision: bool = False
+    dropout: float = 0.0
+    remat: bool = False
+    dtype: str = "float32"
+    param_dtype: str | None = None
+
+    @property
+    def stride(self) -> int:
+        """Sizes that are multiples of this need no padding."""
+        return self.encoder.strides[-1]
+
+    @nn.compact
+    def __call__(self, image: Float[Array | np.ndarray, "b *s c"], *, train: bool) -> Prediction:
+        """Logits of the image's size."""
+        size = image.shape[1:-1]
+        x = pad_to_multiple(jnp.asarray(image, self.dtype), self.stride)
+        keep = jax.checkpoint_policies.save_only_these_names("conv")
+        maps_of = nn.remat(UNet._maps, policy=keep, static_argnums=2) if self.remat else UNet._maps
+        maps = maps_of(self, x, train)
+        strides = self.encoder.strides
+        kernel_size = self.head_kernel or (1 if strides[0] == 1 else 3)
+        logits = crop(self._head(maps[0], "head", kernel_size), size)
+        if not self.deep_supervision:
+            return Prediction(logits)
+        auxiliary = []
+        for level, x in enumerate(maps[1:], start=1):
+            stride = strides[level - (strides[0] > 1)]
+            # ceil: a coarse pixel counts as soon as one of the image's lies in it
+            coarse = tuple((n + stride - 1) // stride for n in size)
+            auxiliary.append(crop(self._head(x, f"level{level}_head"), coarse))
+        return Prediction(logits, tuple(auxiliary))
+
+    def _maps(self, x: Array, train: bool) -> tuple[Float[Array, "b ..."], ...]:
+        *skips, x = self.encoder(x, train=train)
+        x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)
+        return ExpandingPath(
+            self.encoder.strides,
+            widths=self.widths,
+            upsample=self.upsample,
+            norm=self.norm or self.encoder.norm,
+            param_dtype=self.param_dtype or self.encoder.param_dtype,
+            name="decoder",
+        )((*skips, x), train=train)
+
+    def _head(self, x: Array, name: str, kernel_size: int = 1) -> Float[Array, "b *s k"]:
+        param_dtype = self.param_dtype or self.encoder.param_dtype
+        head = Conv(self.num_classes, kernel_size=kernel_size, param_dtype=param_dtype, name=name)
+        return head(x.astype(jnp.float32))

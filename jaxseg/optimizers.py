@@ -1,0 +1,169 @@
+"""Optimizers and learning-rate schedules, as frozen dataclasses around optax.
+
+An optimizer has ``build(steps) -> optax.GradientTransformation`` and ``rate(steps)``, the schedule
+for the reports; ``steps`` is the length of the run. Weight decay spares every parameter of one
+axis or none: biases, and scales of norms. ``clip`` bounds the global norm of the gradient before
+anything else. The rate is always a schedule, so that the state has one structure: plain arrays,
+with a count of steps, which a restart restores and goes on from.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import optax
+
+from jaxseg.errors import UserError
+
+
+@dataclass(frozen=True)
+class Constant:
+    """``value`` at every step, after a linear ``warmup`` from 0 over that many steps."""
+
+    value: float
+    warmup: int = 0
+
+    def build(self, steps: int) -> optax.Schedule:
+        """Rate by step."""
+        return _warmed(self.warmup, self.value, steps, optax.constant_schedule(self.value))
+
+
+@dataclass(frozen=True)
+class Poly:
+    """``peak (1 - t / T)^power`` down to 0 (DeepLab, nnU-Net), after a linear ``warmup``.
+
+    ``t`` and ``T`` count from the end of the ``warmup`` steps, which start at a rate of 0.
+    """
+
+    peak: float
+    power: float = 0.9
+    warmup: int = 0
+
+    def build(self, steps: int) -> optax.Schedule:
+        """Rate by step; 0 at ``steps`` and after."""
+        decay = optax.polynomial_schedule(self.peak, 0.0, self.power, max(steps - self.warmup, 1))
+        return _warmed(self.warmup, self.peak, steps, decay)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from ``peak`` to ``end`` (a rate), after a linear ``warmup`` from 0."""
+
+    peak: float
+    warmup: int = 0
+    end: float = 0.0
+
+    def build(self, steps: int) -> optax.Schedule:
+        """Rate by step; ``end`` at ``steps`` and after."""
+        if not self.peak > 0:
+            raise UserError(f"Cosine.peak={self.peak}: must be above 0")
+        decay = optax.cosine_decay_schedule(
+            self.peak, max(steps - self.warmup, 1), alpha=self.end / self.peak
+        )
+        return _warmed(self.warmup, self.peak, steps, decay)
+
+
+Schedule = Constant | Poly | Cosine
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent with momentum, ``v <- m v + g; p <- p - rate v`` as in torch.
+
+    ``weight_decay`` adds ``weight_decay p`` to the gradient (L2).
+    """
+
+    learning_rate: float | Schedule = 1e-2
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    clip: float | None = None
+
+    def build(self, steps: int) -> optax.GradientTransformation:
+        """The transformation for a run of ``steps``."""
+        momentum = optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity()
+        return _chain(self.clip, _decay(self.weight_decay), momentum, rate=self.rate(steps))
+
+    def rate(self, steps: int) -> optax.Schedule:
+        """Learning rate by step."""
+        return _schedule(self.learning_rate, steps)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Kingma and Ba 2015, without weight decay."""
+
+    learning_rate: float | Schedule = 1e-3
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    clip: float | None = None
+
+    def build(self, steps: int) -> optax.GradientTransformation:
+        """The transformation for a run of ``steps``."""
+        adam = optax.scale_by_adam(self.b1, self.b2, self.eps)
+        return _chain(self.clip, adam, rate=self.rate(steps))
+
+    def rate(self, steps: int) -> optax.Schedule:
+        """Learning rate by step."""
+        return _schedule(self.learning_rate, steps)
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Loshchilov and Hutter 2019: ``p <- p - rate (adam + weight_decay p)``, as in torch."""
+
+    learning_rate: float | Schedule = 1e-3
+    weight_decay: float = 1e-2
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    clip: float | None = None
+
+    def build(self, steps: int) -> optax.GradientTransformation:
+        """The transformation for a run of ``steps``."""
+        adam = optax.scale_by_adam(self.b1, self.b2, self.eps)
+        return _chain(self.clip, adam, _decay(self.weight_decay), rate=self.rate(steps))
+
+    def rate(self, steps: int) -> optax.Schedule:
+        """Learning rate by step."""
+        return _schedule(self.learning_rate, steps)
+
+
+Optimizer = SGD | Adam | AdamW
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+"""Every optimizer by name."""
+
+
+def decays(params: Any) -> Any:
+    """True for the parameters that weight decay shrinks: those of two axes or more."""
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def _chain(
+    clip: float | None, *parts: optax.GradientTransformation, rate: optax.Schedule
+) -> optax.GradientTransformation:
+    if clip is not None and not clip > 0:
+        raise UserError(f"recipe.optimizer.clip={clip}: must be above 0, or None for no clipping")
+    clipped = optax.identity() if clip is None else optax.clip_by_global_norm(clip)
+    return optax.chain(clipped, *parts, optax.scale_by_learning_rate(rate))
+
+
+def _decay(weight_decay: float) -> optax.GradientTransformation:
+    if not weight_decay:
+        return optax.identity()
+    return optax.add_decayed_weights(weight_decay, mask=decays)
+
+
+def _schedule(rate: float | Schedule, steps: int) -> optax.Schedule:
+    return optax.constant_schedule(rate) if isinstance(rate, int | float) else rate.build(steps)
+
+
+def _warmed(warmup: int, peak: float, steps: int, after: optax.Schedule) -> optax.Schedule:
+    """Linear from 0 at step 0 to ``peak`` at step ``warmup``, where ``after`` begins at its 0."""
+    if not 0 <= warmup < max(steps, 1):
+        raise UserError(f"warmup={warmup} must be at least 0 and below steps={steps}")
+    if warmup == 0:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])

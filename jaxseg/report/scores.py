@@ -1,0 +1,83 @@
+"""Scores as text: one line while training, a table after an evaluation.
+
+Scores come as `Confusion.scores(class_names)` gives them: a mean by name, and beside it
+`<name>_per_class`, by class name.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+LINE_CLASSES = 12
+"""A line shows each class up to this number, and the lowest few beyond."""
+
+
+def score_line(
+    scores: Mapping[str, Any],
+    metrics: Sequence[str] = ("dice", "iou"),
+    class_names: Sequence[str] | None = None,
+) -> str:
+    """`dice 0.912 iou 0.840 | background 0.980 nucleus 0.844`: means, then the first by class."""
+    means = " ".join(f"{name} {_number(scores.get(name))}" for name in metrics)
+    classes = by_class(scores, metrics[0], class_names) if metrics else {}
+    if not classes:
+        return means
+    shown = list(classes.items())
+    if len(shown) > LINE_CLASSES:
+        present = [(name, score) for name, score in shown if _finite(score)]
+        shown = sorted(present, key=lambda item: item[1])[:3]
+        means += f" | lowest {metrics[0]}"
+    else:
+        means += " |"
+    return " ".join([means, *(f"{name} {_number(score)}" for name, score in shown)])
+
+
+def score_table(title: str, scores: Mapping[str, Any]) -> Table:
+    """A row a class and a column a score; the means last."""
+    names = [name for name in scores if f"{name}_per_class" in scores]
+    columns = {name: by_class(scores, name) for name in names}
+    table = Table(title=title, title_justify="left")
+    table.add_column("class", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for label in next(iter(columns.values()), {}):
+        table.add_row(label, *(_number(columns[name].get(label)) for name in names))
+    table.add_section()
+    table.add_row("mean", *(_number(scores[name]) for name in names))
+    return table
+
+
+def print_scores(title: str, scores: Mapping[str, Any]) -> None:
+    """Print the table, and below it the scores that have no classes."""
+    console = Console(soft_wrap=True)
+    console.print(score_table(title, scores))
+    single = {
+        name: value
+        for name, value in scores.items()
+        if isinstance(value, float) and f"{name}_per_class" not in scores
+    }
+    if single:
+        line = "  ".join(f"{name} {_number(value)}" for name, value in single.items())
+        console.print(line, markup=False, highlight=False)
+
+
+def by_class(
+    scores: Mapping[str, Any], name: str, class_names: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Scores of one metric by class name (by number where no names are known)."""
+    values = scores.get(f"{name}_per_class") or {}
+    if isinstance(values, Mapping):
+        return {str(label): value for label, value in values.items()}
+    labels = class_names or [str(number) for number in range(len(values))]
+    return dict(zip(labels, values, strict=True))
+
+
+def _finite(value: Any) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if _finite(value) else "-"

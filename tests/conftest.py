@@ -1,0 +1,67 @@
+"""Guard rails for every test: eight virtual devices, loud rank promotion, cached compilations."""
+
+import os
+from pathlib import Path
+
+# Tests check values, not speed: less optimisation halves the time to compile (STYLE.md).
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+import jax  # noqa: E402
+import matplotlib  # noqa: E402
+import pytest  # noqa: E402
+
+matplotlib.use("Agg")
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update(
+    "jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".cache" / "jax-tests")
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The founders' folder of facts and data; a test that reads it is skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the shared folder is not on this machine")
+    return SHARED
+
+
+@pytest.fixture
+def tiny():
+    """Builds an experiment that trains in seconds: ``tiny(steps=3, ema=0.9, ...)``."""
+    from jaxseg.augment import Augment
+    from jaxseg.config import Checkpoints, Evaluation, Experiment
+    from jaxseg.data import Data, Synthetic
+    from jaxseg.encoders import Plain
+    from jaxseg.losses import CrossEntropy, Dice
+    from jaxseg.models import UNet
+    from jaxseg.optimizers import AdamW, Cosine
+    from jaxseg.recipes import Supervised
+    from jaxseg.sharding import MeshShape
+
+    def make(
+        *, steps=4, batch_size=4, every=2, mesh=MeshShape(data=1), data=None, seed=0, **recipe
+    ) -> Experiment:
+        fields = {
+            "model": UNet(num_classes=2, encoder=Plain(widths=(4, 8))),
+            "losses": {"cross_entropy": CrossEntropy(), "dice": Dice()},
+            "optimizer": AdamW(learning_rate=Cosine(peak=1e-2, warmup=1)),
+            "augment": Augment(flip=0.5),
+        }
+        synthetic = Synthetic(size=(32, 32), count=(8, 3, 3), radius=(3.0, 5.0))
+        return Experiment(
+            recipe=Supervised(**{**fields, **recipe}),
+            data=data or Data(dataset=synthetic, patch=(16, 16), foreground=0.25),
+            steps=steps,
+            batch_size=batch_size,
+            evaluation=Evaluation(every=every, window=(16, 16)),
+            checkpoint=Checkpoints(every=every, keep=3),
+            seed=seed,
+            mesh=mesh,
+        )
+
+    return make

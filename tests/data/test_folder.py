@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from jaxseg.data import Folder
+from jaxseg.errors import UserError
+
+NAMES = [f"case{i}" for i in range(10)]
+
+
+def fill(images, masks, names=NAMES, size=(6, 8)):
+    images.mkdir(parents=True, exist_ok=True)
+    masks.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        rng = np.random.default_rng(i)
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(images / f"{name}.jpg")
+        Image.fromarray(rng.integers(0, 2, size, dtype=np.uint8)).save(masks / f"{name}.png")
+
+
+def names(source):
+    return [source[i]["name"] for i in range(len(source))]
+
+
+def test_images_and_masks_are_matched_by_stem(tmp_path):
+    fill(tmp_path / "images", tmp_path / "masks")
+    source = Folder(2).open(str(tmp_path), "train")
+    case = source[0]
+    assert case["image"].shape == (6, 8, 3) and case["label"].dtype == np.int32
+    mask = np.asarray(Image.open(tmp_path / "masks" / f"{case['name']}.png"))
+    np.testing.assert_array_equal(case["label"], mask)
+
+
+def test_fractions_split_all_files_once_and_the_same_way_each_time(tmp_path):
+    fill(tmp_path / "images", tmp_path / "masks")
+    folder = Folder(2, validation=0.3, test=0.1)
+    parts = {s: names(folder.open(str(tmp_path), s)) for s in ("train", "validation", "test")}
+    assert [len(p) for p in parts.values()] == [6, 3, 1]
+    assert sorted(sum(parts.values(), [])) == NAMES
+    assert parts["validation"] == names(folder.open(str(tmp_path), "validation"))
+    seeds = [names(Folder(2, seed=s).open(str(tmp_path), "validation")) for s in range(8)]
+    assert len({tuple(s) for s in seeds}) > 1
+
+
+def test_split_files_decide_where_they_exist(tmp_path):
+    fill(tmp_path / "images", tmp_path / "masks")
+    (tmp_path / "train.txt").write_text("case3\ncase1.jpg\n\n")
+    (tmp_path / "val.txt").write_text("case0\n")
+    assert sorted(names(Folder(2).open(str(tmp_path), "train"))) == ["case1", "case3"]
+    assert names(Folder(2).open(str(tmp_path), "validation")) == ["case0"]
+    with pytest.raises(UserError, match="no test.txt"):
+        Folder(2).open(str(tmp_path), "test")
+    (tmp_path / "val.txt").write_text("case77\n")
+    with pytest.raises(UserError, match="val.txt: names case77"):
+        Folder(2).open(str(tmp_path), "validation")
+
+
+@pytest.mark.parametrize("layout", ["{split}/{kind}", "{kind}/{split}"])
+def test_sub_folders_decide_where_they_exist(tmp_path, layout):
+    for split, chosen in (("train", NAMES[:7]), ("val", NAMES[7:])):
+        places = [tmp_path / layout.format(split=split, kind=k) for k in ("images", "masks")]
+        fill(*places, chosen)
+    assert names(Folder(2).open(str(tmp_path), "train")) == NAMES[:7]
+    assert names(Folder(2).open(str(tmp_path), "validation")) == NAMES[7:]
+    with pytest.raises(UserError, match="split 'test'"):
+        Folder(2).open(str(tmp_path), "test")
+
+
+def test_a_test_split_may_have_no_masks(tmp_path):
+    fill(tmp_path / "train/images", tmp_path / "train/masks")
+    fill(tmp_path / "test/images", tmp_path / "elsewhere")
+    source = Folder(2).open(str(tmp_path), "test")
+    assert len(source) == 10 and "label" not in source[0]
+
+
+def test_an_image_without_mask_is_refused_when_opened(tmp_path):
+    fill(tmp_path / "images", tmp_path / "masks")
+    (tmp_path / "masks" / "case4.png").unlink()
+    with pytest.raises(UserError, match=r"case4\.jpg: no mask .*case4\.\*"):
+        Folder(2).open(str(tmp_path), "train")
+
+
+def test_a_mask_suffix_is_part_of_the_match(tmp_path):
+    fill(tmp_path / "images", tmp_path / "masks", ["a", "b"])
+    for name in ("a", "b"):
+        (tmp_path / "masks" / f"{name}.png").rename(tmp_path / "masks" / f"{name}_mask.png")
+    assert len(Folder(2, mask_suffix="_mask", validation=0.5).open(str(tmp_path), "train")) == 1
+    with pytest.raises(UserError, match="no mask"):
+        Folder(2).open(str(tmp_path), "train")
+
+
+def test_an_empty_folder_a_missing_one_and_an_unknown_split_are_one_line(tmp_path):
+    with pytest.raises(UserError, match="data.root is not set"):
+        Folder(2).open("", "train")
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        Folder(2).open(str(tmp_path / "nowhere"), "train")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(UserError, match="images: holds no image"):
+        Folder(2).open(str(tmp_path), "train")
+    with pytest.raises(UserError, match="no split 'vaildation'; there are train, validation, test"):
+        Folder(2).open(str(tmp_path), "vaildation")
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    fill(tmp_path / "images", tmp_path / "masks", ["a", "b"])
+    Image.new("L", (8, 6)).save(tmp_path / "images" / "a.png")
+    with pytest.raises(UserError, match="has the same name"):
+        Folder(2).open(str(tmp_path), "train")
+
+
+def stacks(root, slices=10, mask_slices=10):
+    for kind, count in (("images", slices), ("masks", mask_slices)):
+        (root / kind).mkdir()
+        depth = np.arange(count, dtype=np.uint8) % 2 if kind == "masks" else np.arange(count)
+        stack = np.broadcast_to(depth[:, None, None], (count, 6, 8)).astype(np.uint8)
+        tifffile.imwrite(root / kind / "s.tif", stack, photometric="minisblack")
+
+
+def test_the_slices_of_one_stack_are_cases_at_rank_2_split_along_it(tmp_path):
+    stacks(tmp_path)
+    train = Folder(2, channels=1).open(str(tmp_path), "train")
+    assert names(train) == [f"s_{i:04d}" for i in range(8)]
+    held = Folder(2, channels=1).open(str(tmp_path), "validation")
+    assert names(held) == ["s_0008", "s_0009"]
+    assert held[1]["image"].max() == 9 and held[1]["label"].max() == 1
+
+
+def test_a_stack_is_one_volume_at_rank_3(tmp_path):
+    (tmp_path / "train").mkdir()
+    stacks(tmp_path / "train")
+    case = Folder(2, channels=1, rank=3).open(str(tmp_path), "train")[0]
+    assert case["image"].shape == (10, 6, 8, 1) and case["label"].shape == (10, 6, 8)
+
+
+def test_stacks_of_different_length_are_refused(tmp_path):
+    stacks(tmp_path, mask_slices=9)
+    with pytest.raises(UserError, match="9 slices, its image .* has 10"):
+        Folder(2, channels=1).open(str(tmp_path), "train")
+
+
+def test_numbered_objects_are_kept_if_asked_for(tmp_path):
+    fill(tmp_path / "images", tmp_path / "masks", ["a", "b"])
+    for name in ("a", "b"):
+        numbers = np.arange(48, dtype=np.uint16).reshape(6, 8) * 10
+        Image.fromarray(numbers).save(tmp_path / "masks" / f"{name}.png")
+    case = Folder(2, instances=True).open(str(tmp_path), "train")[0]
+    np.testing.assert_array_equal(case["instance"].reshape(-1), np.arange(48) * 10)
+    np.testing.assert_array_equal(case["label"], case["instance"] > 0)

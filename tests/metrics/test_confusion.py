@@ -1,0 +1,199 @@
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.metrics import Confusion, mean
+from jaxseg.sharding import MeshShape, of_batch, replicated
+from jaxseg.types import IGNORE
+
+SCORES = ("iou", "dice", "precision", "recall")
+
+
+def some(b: int = 4, size: tuple[int, ...] = (8, 6), k: int = 3, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    shape = (b, *size)
+    prediction, label = rng.integers(0, k, shape), rng.integers(IGNORE, k, shape)
+    return prediction.astype(np.int32), label.astype(np.int32)
+
+
+def counted(prediction, label, k: int = 3) -> np.ndarray:
+    """The matrix, pixel by pixel."""
+    matrix = np.zeros((k, k), int)
+    for p, t in zip(prediction.ravel(), label.ravel(), strict=True):
+        if t != IGNORE:
+            matrix[t, p] += 1
+    return matrix
+
+
+def golden_pair() -> tuple[np.ndarray, np.ndarray]:
+    """A disc against an ellipse with a false blob of four pixels."""
+    y, x = np.mgrid[:32, :32]
+    label = (y - 15) ** 2 + (x - 14) ** 2 <= 64
+    prediction = (y - 16) ** 2 / 81 + (x - 16) ** 2 / 49 <= 1
+    prediction[2:4, 27:29] = True
+    return prediction[None].astype(np.int32), label[None].astype(np.int32)
+
+
+@pytest.mark.parametrize("size", [(40,), (8, 6), (4, 5, 3)])
+def test_it_counts_every_pixel(size):
+    prediction, label = some(size=size)
+    matrix = Confusion.of(prediction, label, 3).matrix
+    assert matrix.dtype == jnp.int32
+    np.testing.assert_array_equal(matrix, counted(prediction, label))
+
+
+def test_scores_are_the_fractions_written_here():
+    # label rows, prediction columns
+    c = Confusion(matrix=jnp.asarray([[5, 1, 0], [2, 3, 0], [0, 4, 0]]))
+    np.testing.assert_allclose(c.iou(), [5 / 8, 3 / 10, 0], rtol=1e-6)
+    np.testing.assert_allclose(c.dice(), [10 / 13, 6 / 13, 0], rtol=1e-6)
+    np.testing.assert_allclose(c.precision(), [5 / 7, 3 / 8, 0], rtol=1e-6)
+    np.testing.assert_allclose(c.recall(), [5 / 6, 3 / 5, 0], rtol=1e-6)
+    np.testing.assert_allclose(c.accuracy(), 8 / 15, rtol=1e-6)
+
+
+def test_scores_of_a_disc_against_an_ellipse():
+    # metrics.json 2d.*: tp 158, fp 43, fn 39, tn 784
+    c = Confusion.of(*golden_pair(), 2)
+    assert c.matrix.tolist() == [[784, 43], [39, 158]]
+    np.testing.assert_allclose(c.iou(), [0.9053117782909931, 0.6583333333333333], rtol=1e-6)
+    np.testing.assert_allclose(c.dice()[1], 0.7939698492462312, rtol=1e-6)
+    np.testing.assert_allclose(c.precision()[1], 0.7860696517412935, rtol=1e-6)
+    np.testing.assert_allclose(c.recall(), [0.9480048367593712, 0.8020304568527918], rtol=1e-6)
+    np.testing.assert_allclose(c.accuracy(), 0.919921875, rtol=1e-6)
+    np.testing.assert_allclose(mean(c.iou()), 0.7818225558121632, rtol=1e-6)
+
+
+def test_merged_parts_are_the_whole():
+    prediction, label = some()
+    whole = Confusion.of(prediction, label, 3)
+    merged = Confusion.zero(3)
+    for i in range(4):
+        merged = merged + Confusion.of(prediction[i : i + 1], label[i : i + 1], 3)
+    np.testing.assert_array_equal(merged.matrix, whole.matrix)
+
+
+def test_the_order_of_pixels_does_not_matter():
+    prediction, label = some()
+    order = np.random.default_rng(1).permutation(label.size)
+    shuffled = [x.ravel()[order].reshape(x.shape) for x in (prediction, label)]
+    np.testing.assert_array_equal(
+        Confusion.of(*shuffled, 3).matrix, Confusion.of(prediction, label, 3).matrix
+    )
+
+
+def test_ragged_last_batches_are_exact():
+    prediction, label = some(b=10)
+    total = Confusion.zero(3).on_host()
+    of = jax.jit(lambda p, t, v: Confusion.of(p, t, 3, valid=v))
+    for start in range(0, 10, 4):
+        rows = np.arange(start, start + 4)
+        valid = rows < 10
+        rows = np.minimum(rows, 9)  # padding repeats a row, which must not count
+        total = total + of(prediction[rows], label[rows], valid)
+    np.testing.assert_array_equal(total.matrix, counted(prediction, label))
+
+
+def test_ignored_pixels_do_not_count_whatever_is_predicted():
+    prediction, label = some()
+    label[:, :4] = IGNORE
+    part = Confusion.of(prediction[:, 4:], label[:, 4:], 3)
+    prediction[:, :4] = 99
+    np.testing.assert_array_equal(Confusion.of(prediction, label, 3).matrix, part.matrix)
+
+
+def test_a_value_that_is_no_class_does_not_count():
+    prediction, label = np.int32([[0, 5, -1, 1]]), np.int32([[0, 0, 0, 7]])
+    assert Confusion.of(prediction, label, 2).matrix.tolist() == [[1, 0], [0, 0]]
+
+
+def test_an_absent_class_is_nan_and_left_out_of_means():
+    c = Confusion.of(np.int32([[0, 0, 2]]), np.int32([[0, 0, 0]]), 4)
+    for name in SCORES:
+        values = np.asarray(getattr(c, name)())
+        assert np.isnan(values).tolist() == [False, True, False, True]
+        assert np.allclose(mean(values), np.nanmean(values))
+    assert np.allclose(mean(c.iou()), (2 / 3 + 0) / 2)
+
+
+def test_of_no_pixels_every_score_is_nan():
+    scores = Confusion.zero(2).scores()
+    for name in (*SCORES, "accuracy"):
+        assert math.isnan(scores[name])
+    assert all(math.isnan(v) for v in scores["dice_per_class"])
+
+
+def test_a_perfect_prediction_scores_one():
+    _, label = some()
+    label = np.abs(label)
+    scores = Confusion.of(label, label, 3).scores()
+    assert all(scores[name] == 1 for name in (*SCORES, "accuracy"))
+
+
+def test_scores_are_plain_numbers_for_json():
+    scores = Confusion.of(*some(), 3).scores()
+    assert json.loads(json.dumps(scores)) == scores
+    assert set(scores) == {*SCORES, "accuracy", *(f"{name}_per_class" for name in SCORES)}
+    assert len(scores["iou_per_class"]) == 3
+    assert math.isclose(scores["iou"], sum(scores["iou_per_class"]) / 3)
+
+
+def test_scores_by_name_are_those_by_number():
+    c = Confusion.of(*some(), 3)
+    names = ("sky", "road", "tree")
+    by_name = c.scores(names)["recall_per_class"]
+    assert by_name == dict(zip(names, c.scores()["recall_per_class"], strict=True))
+
+
+def test_the_host_counts_beyond_int32():
+    near = Confusion(matrix=jnp.full((2, 2), 2**31 - 1, jnp.int32))
+    total = near.on_host() + near + near
+    assert total.matrix.dtype == np.int64
+    assert total.matrix.tolist() == [[3 * (2**31 - 1)] * 2] * 2
+    assert (near + total).matrix.tolist() == [[4 * (2**31 - 1)] * 2] * 2
+    assert math.isclose(total.scores()["accuracy"], 0.5)
+
+
+def test_scores_do_not_overflow_where_counts_do_not():
+    # tp + fp + fn is beyond int32, each count is not.
+    c = Confusion(matrix=jnp.asarray([[2**30, 2**30], [2**30, 0]], jnp.int32))
+    np.testing.assert_allclose(c.iou(), [1 / 3, 0], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_counts_are_exact_beyond_the_integers_of_float32():
+    pixels = 2**24 + 3
+    ones = jnp.ones((1, pixels), jnp.int32)
+    assert Confusion.of(ones, ones, 2).matrix[1, 1] == pixels
+
+
+def test_it_is_a_pytree_that_jits_and_scans():
+    prediction, label = some()
+
+    def add(total: Confusion, pair):
+        return total + Confusion.of(pair[0][None], pair[1][None], 3), None
+
+    total, _ = jax.jit(lambda p, t: jax.lax.scan(add, Confusion.zero(3), (p, t)))(prediction, label)
+    np.testing.assert_array_equal(total.matrix, counted(prediction, label))
+    np.testing.assert_allclose(jax.jit(Confusion.iou)(total), total.iou(), rtol=1e-6)
+    assert jax.tree.map(lambda _: None, total).matrix is None
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 2)])
+def test_sharded_over_eight_devices_equals_unsharded(shape):
+    prediction, label = some(b=8)
+    valid = np.arange(8) < 7
+    mesh = MeshShape(*shape).build()
+    of = jax.jit(
+        lambda p, t, v: Confusion.of(p, t, 3, valid=v),
+        in_shardings=of_batch(mesh, (prediction, label, valid)),
+        out_shardings=replicated(mesh),
+    )
+    expected = counted(prediction[:7], label[:7])
+    np.testing.assert_array_equal(of(prediction, label, valid).matrix, expected)
+    # Only matrices travel between devices, never pixels.
+    assert "all-gather" not in of.lower(prediction, label, valid).compile().as_text()

@@ -1,0 +1,172 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from jaxseg import config
+from jaxseg.encoders import ResNet
+from jaxseg.errors import UserError
+from jaxseg.losses import Dice
+from jaxseg.models import UNet, UNet2015
+from jaxseg.optimizers import Poly
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+
+
+def test_json_round_trip_is_the_identity(tiny):
+    experiment = tiny(ema=0.9, losses={"dice": Dice(weight=0.5)})
+    tree = json.loads(json.dumps(config.to_json(experiment)))
+    assert config.from_json(tree) == experiment
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_reads_and_survives_json(path):
+    experiment = config.read(path)
+    tree = json.loads(json.dumps(config.to_json(experiment)))
+    assert config.from_json(tree) == experiment
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_gives_the_command_that_made_its_numbers(path):
+    assert f"--config configs/{path.name}" in path.read_text().split('"""')[1]
+
+
+def test_overrides_reach_any_depth(tiny):
+    experiment = tiny()
+    for override in (
+        "steps=7",
+        "recipe.model.encoder.widths=(2, 4, 8)",
+        "recipe.losses.dice.weight=3",
+        "recipe.optimizer.learning_rate.peak=1",
+        "data.patch=[8, 8]",
+        "recipe.ema=0.5",
+        "recipe.augment=None",
+        "data.root=some/folder",
+    ):
+        experiment = config.override_one(experiment, override)
+    assert experiment.steps == 7
+    assert experiment.recipe.model.encoder.widths == (2, 4, 8)
+    assert experiment.recipe.losses["dice"].weight == 3.0
+    assert isinstance(experiment.recipe.losses["dice"].weight, float)
+    assert experiment.recipe.optimizer.learning_rate.peak == 1.0
+    assert experiment.data.patch == (8, 8)
+    assert experiment.recipe.ema == 0.5 and experiment.recipe.augment is None
+    assert experiment.data.root == "some/folder"
+    config.check(experiment)
+
+
+def test_models_and_encoders_are_asked_for_by_name(tiny):
+    experiment = config.override_one(tiny(), "recipe.model.encoder=resnet34")
+    assert experiment.recipe.model.encoder == ResNet(depth=34)
+    experiment = config.override_one(experiment, "recipe.model=unet_2015")
+    assert experiment.recipe.model == UNet2015(num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("recipe.modle.num_classes=3", "unknown name 'modle'; did you mean 'model'"),
+        ("step=3", "did you mean 'steps'"),
+        ("recipe.losses.dise.weight=1", "did you mean 'dice'"),
+        ("steps=many", "steps='many': expected int"),
+        ("steps=2.5", "expected int"),
+        ("recipe.dtype=float16", "expected .*bfloat16"),
+        ("recipe.model=unett", "unet"),
+        ("recipe.model.encoder=resnet35", "resnet34"),
+        ("data.patch=16", "expected"),
+        ("steps.more=1", "has no field 'more'"),
+        ("steps", "name.of.field=value"),
+    ],
+)
+def test_a_wrong_override_is_refused_in_one_line(tiny, override, message):
+    with pytest.raises(UserError, match=message) as caught:
+        config.override_one(tiny(), override)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["steps=0"], "steps=0"),
+        (["batch_size=0"], "batch_size"),
+        (["recipe.accumulate=3"], "recipe.accumulate=3"),
+        (["evaluation.overlap=1.0"], "evaluation.overlap"),
+        (["data.foreground=1.5"], "data.foreground"),
+        (["data.patch=(8, 8, 8)"], "data.patch"),
+        (["recipe.model.num_classes=5"], "num_classes=5"),
+        (["checkpoint.best=accuracy"], "checkpoint.best='accuracy'"),
+        (["recipe.ema=1.0"], "recipe.ema"),
+    ],
+)
+def test_an_impossible_value_is_refused_with_its_name(tiny, overrides, message):
+    experiment = tiny()
+    for override in overrides:
+        experiment = config.override_one(experiment, override)
+    with pytest.raises(UserError, match=message):
+        config.check(experiment)
+
+
+def test_a_field_of_the_wrong_type_in_a_config_is_refused(tiny):
+    with pytest.raises(UserError, match="batch_size='4': expected int"):
+        config.check(dataclasses.replace(tiny(), batch_size="4"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such config file"),
+        ("x = 1", "define `def experiment"),
+        ("def experiment(:", "SyntaxError"),
+        ("from jaxseg.models import Unet", "ImportError"),
+        ("def experiment():\n    return Experiment()", "experiment()"),
+    ],
+)
+def test_a_config_that_cannot_be_used_is_named(tmp_path, text, message):
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        config.read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_json_is_only_decoded_into_known_classes(tiny, tmp_path):
+    tree = config.to_json(tiny())
+    tree["recipe"]["model"]["class"] = "Popen"
+    with pytest.raises(UserError, match="unknown class 'Popen'"):
+        config.from_json(tree)
+    path = tmp_path / "experiment.json"
+    for text in ("not json", "[]", '{"class": "UNet", "num_classes": 2}'):
+        path.write_text(text)
+        with pytest.raises(UserError, match="not a jaxseg experiment"):
+            config.read_json(path)
+
+
+def test_a_model_of_ones_own_is_decoded_when_handed_over(tiny):
+    class Mine(UNet):
+        pass
+
+    experiment = tiny(model=Mine(num_classes=2))
+    tree = config.to_json(experiment)
+    with pytest.raises(UserError, match="Mine"):
+        config.from_json(tree)
+    assert config.from_json(tree, classes=[Mine]) == experiment
+
+
+def test_a_resumed_run_may_be_longer_but_not_another(tiny, tmp_path):
+    first = tiny(steps=4)
+    config.compatible(first, dataclasses.replace(first, steps=9), tmp_path)
+    other = config.override_one(first, "recipe.optimizer.learning_rate=Poly")
+    with pytest.raises(UserError, match="expected"):
+        config.check(other)
+    poly = dataclasses.replace(first.recipe.optimizer, learning_rate=Poly(peak=0.1))
+    other = dataclasses.replace(first, recipe=dataclasses.replace(first.recipe, optimizer=poly))
+    with pytest.raises(UserError, match="recipe.optimizer.learning_rate"):
+        config.compatible(first, other, tmp_path)
+
+
+def test_the_rate_follows_the_experiments_steps_unless_the_recipe_says(tiny):
+    experiment = tiny(steps=7)
+    assert experiment.scheduled.schedule_steps == 7
+    assert tiny(schedule_steps=3).scheduled.schedule_steps == 3

@@ -1,0 +1,109 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from jaxseg import sharding
+from jaxseg.encoders import Plain
+from jaxseg.errors import UserError
+from jaxseg.models import UNet, UNet2015
+from jaxseg.sharding import MeshShape
+from jaxseg.types import Batch
+
+
+def test_minus_one_takes_all_devices_that_are_left():
+    assert MeshShape(data=-1, fsdp=2, spatial=2).build().shape == {
+        "data": 2,
+        "fsdp": 2,
+        "spatial": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (MeshShape(data=16), "needs 16 devices"),
+        (MeshShape(data=-1, fsdp=-1), "one at most is -1"),
+        (MeshShape(data=0), "at least 1"),
+        (MeshShape(data=-1, fsdp=3), "do not divide by 3"),
+    ],
+)
+def test_a_mesh_that_the_devices_cannot_make_is_refused(shape, message):
+    with pytest.raises(UserError, match=message):
+        shape.build()
+
+
+def test_a_batch_that_does_not_divide_over_the_devices_is_refused_with_sizes_that_do():
+    mesh = MeshShape(data=2, fsdp=2, spatial=2).build()
+    with pytest.raises(UserError, match=r"batch_size=6 .* use 4 or 8"):
+        sharding.check(mesh, UNet(2), 6, (64, 64))
+
+
+@pytest.mark.parametrize("rows", [8, 16, 24, 40, 48, 72])
+def test_rows_that_would_stop_dividing_inside_the_network_are_refused(rows):
+    """The sizes for which XLA was seen to return wrong gradients in silence among them."""
+    mesh = MeshShape(data=1, spatial=8).build()
+    model = UNet(2, encoder=Plain(widths=(4, 8, 8)))  # stride 4: multiples of 32 divide
+    with pytest.raises(UserError, match="multiple of 32"):
+        sharding.check(mesh, model, 2, (rows, 32))
+    sharding.check(mesh, model, 2, (64, 33))
+
+
+def test_valid_convolutions_are_not_shared_over_rows():
+    with pytest.raises(UserError, match="valid convolutions"):
+        sharding.check(MeshShape(data=1, spatial=2).build(), UNet2015(2), 2, (188, 188))
+
+
+def test_large_arrays_are_sliced_over_fsdp_and_small_ones_are_not():
+    mesh = MeshShape(data=2, fsdp=4).build()
+    placed = sharding.of_state(
+        mesh, {"kernel": jnp.zeros((3, 3, 64, 32)), "odd": jnp.zeros((4099,)), "bias": jnp.zeros(64)}
+    )
+    assert placed["kernel"].spec == PartitionSpec(None, None, "fsdp")
+    assert placed["odd"].spec == PartitionSpec()
+    assert placed["bias"].spec == PartitionSpec()
+
+
+def test_one_process_owns_all_rows_and_put_keeps_them_in_order():
+    mesh = MeshShape(data=4, fsdp=2).build()
+    assert sharding.local_rows(mesh, 16) == slice(0, 16)
+    image = np.arange(16 * 4 * 4, dtype=np.float32).reshape(16, 4, 4, 1)
+    batch = Batch(image, image[..., 0].astype(np.int32), np.ones(16, bool))
+    placed = sharding.put(mesh, batch, 16)
+    np.testing.assert_array_equal(placed.image, image)
+    assert placed.image.sharding.spec == PartitionSpec(("data", "fsdp"), "spatial")
+
+
+def test_microbatches_hold_every_row_once():
+    rows = jnp.arange(12).reshape(12, 1)
+    parts = sharding.microbatches({"x": rows}, 3)["x"]
+    assert parts.shape == (3, 4, 1)
+    assert sorted(parts.ravel().tolist()) == list(range(12))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [(16, 2), (24, 2), (40, 2), (64, 2), (16, 4), (32, 4), (64, 4), (32, 8), (64, 8)],
+)
+def test_gradients_over_spatial_equal_those_of_one_device_wherever_check_lets_through(rows, parts):
+    mesh = MeshShape(data=1, spatial=parts).build()
+    model = UNet(2, encoder=Plain(widths=(4, 4, 4)))
+    sharding.check(mesh, model, 2, (rows, 8))
+    rng = np.random.default_rng(rows)
+    image = jnp.asarray(rng.standard_normal((2, rows, 8, 1)), jnp.float32)
+    target = jnp.asarray(rng.standard_normal((2, rows, 8, 2)), jnp.float32)
+    variables = model.init(jax.random.key(0), image, train=False)
+
+    def loss(variables, image, target):
+        prediction, _ = model.apply(variables, image, train=True, mutable=["batch_stats"])
+        return (prediction.logits * target).mean()
+
+    one = jax.jit(jax.grad(loss, (0, 1)))(variables, image, target)
+    place = sharding.of_batch(mesh, (image, target))
+    many = jax.jit(jax.grad(loss, (0, 1)), in_shardings=(sharding.replicated(mesh), *place))(
+        variables, *jax.device_put((image, target), place)
+    )
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * float(np.abs(a).max() + 1e-3))
