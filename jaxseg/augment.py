@@ -6,6 +6,7 @@ added to it. One code for 2-D and 3-D. Every example is transformed alone, so th
 rows of a batch stay where they are.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -84,41 +85,56 @@ class Augment:
         # Each part has its key whatever else is on: adding noise does not change the flips.
         warp_key, flip_key, intensity_key = jax.random.split(key, 3)
         size = example.label.shape
+        flips, swap = self._flips(flip_key, size)
         if any(_tuple(self.rotate)) or self.scale != (1.0, 1.0) or self.elastic:
-            where = self._coordinates(warp_key, size)
+            where = self._coordinates(warp_key, size, flips, swap)
             example = _warp(example, where, self.outside)
-        if any(_tuple(self.flip)) or self.transpose:
-            example = self._flip(flip_key, example)
+        else:
+            for axis, draw in flips.items():
+                example = _choose(draw, functools.partial(jnp.flip, axis=axis), example)
+            if swap is not None:
+                last = dict(axis1=len(size) - 2, axis2=len(size) - 1)
+                example = _choose(swap, functools.partial(jnp.swapaxes, **last), example)
         image = self._intensity(intensity_key, jnp.asarray(example.image))
         return example._replace(image=image.astype(example.image.dtype))
 
-    def _coordinates(self, key: jax.Array, size: tuple[int, ...]) -> list[Float[Array, "..."]]:
-        """Where each output pixel comes from: rotation, zoom and displacement in one."""
+    def _flips(
+        self, key: jax.Array, size: tuple[int, ...]
+    ) -> tuple[dict[int, jax.Array], jax.Array | None]:
+        """Whether to flip each axis that may be flipped, and to swap the last two."""
+        if self.transpose and size[-1] != size[-2]:
+            self._refuse("transpose", f"needs square images, not {size}")
+        chances = (*self._numbers("flip", len(size)), self.transpose)
+        draws = jax.random.uniform(key, (len(chances),)) < jnp.asarray(chances, jnp.float32)
+        flips = {axis: draws[axis] for axis, chance in enumerate(chances[:-1]) if chance}
+        return flips, draws[-1] if self.transpose else None
+
+    def _coordinates(
+        self,
+        key: jax.Array,
+        size: tuple[int, ...],
+        flips: dict[int, jax.Array],
+        swap: jax.Array | None,
+    ) -> list[Float[Array, "..."]]:
+        """Where each output pixel comes from: rotation, zoom, flips and displacement in one."""
+        rank = len(size)
         rotate_key, scale_key, elastic_key = jax.random.split(key, 3)
-        planes = math.comb(len(size), 2)
+        planes = math.comb(rank, 2)
         largest = np.radians(self._numbers("rotate", planes))
         angles = jax.random.uniform(rotate_key, (planes,), minval=-1.0) * largest
-        zoom = _log_uniform(scale_key, self.scale)
-        where = affine(rotation(angles, len(size)) / zoom, size)
+        matrix = rotation(angles, rank) / _log_uniform(scale_key, self.scale)
+        # Flips go into the matrix: XLA would fuse the resampling into a flip that follows it, and
+        # resample once for either outcome on each axis (eight times the work in 3-D).
+        for axis, draw in flips.items():
+            matrix = matrix.at[:, axis].multiply(jnp.where(draw, -1.0, 1.0))
+        if swap is not None:
+            swapped = matrix[:, (*range(rank - 2), rank - 1, rank - 2)]
+            matrix = jnp.where(swap, swapped, matrix)
+        where = affine(matrix, size)
         if self.elastic:
-            shape = (len(size), *(self.grid,) * len(size))
-            points = self.elastic * jax.random.normal(elastic_key, shape)
+            points = self.elastic * jax.random.normal(elastic_key, (rank, *(self.grid,) * rank))
             where = [x + smooth(d, size) for x, d in zip(where, points, strict=True)]
         return where
-
-    def _flip(self, key: jax.Array, example: Batch) -> Batch:
-        rank = example.label.ndim
-        chances = self._numbers("flip", rank)
-        draws = jax.random.uniform(key, (rank + 1,)) < jnp.asarray((*chances, self.transpose))
-        for axis, chance in enumerate(chances):
-            if chance:
-                example = _choose(draws[axis], lambda x, axis=axis: jnp.flip(x, axis), example)
-        if self.transpose:
-            if example.label.shape[-1] != example.label.shape[-2]:
-                self._refuse("transpose", f"needs square images, not {example.label.shape}")
-            swap = lambda x: jnp.swapaxes(x, rank - 2, rank - 1)  # noqa: E731
-            example = _choose(draws[rank], swap, example)
-        return example
 
     def _intensity(self, key: jax.Array, image: Float[Array, "*spatial c"]) -> Array:
         gain_key, offset_key, gamma_key, blur_key, level_key, noise_key = jax.random.split(key, 6)
@@ -193,7 +209,7 @@ def linear(
     flat = x.reshape(-1, x.shape[-1])
     steps = [math.prod(size[axis + 1 :]) for axis in range(len(size))]
     taps = [_taps(at, n, outside) for at, n in zip(where, size, strict=True)]
-    total = jnp.zeros((1,) * (len(size) + 1), x.dtype)
+    total = jnp.zeros((), x.dtype)
     for corner in itertools.product(*taps):
         index = sum(i * step for (i, _), step in zip(corner, steps, strict=True))
         weight = math.prod(w for _, w in corner)
@@ -205,8 +221,7 @@ def nearest(
     x: Num[Array, "*spatial"], where: Sequence[Float[Array, "..."]], outside: int
 ) -> Num[Array, "..."]:
     """``x`` at the pixel that each coordinate falls in; the value ``outside`` beyond the edges."""
-    index = jnp.zeros((1,) * x.ndim, jnp.int32)
-    inside = jnp.ones((1,) * x.ndim, bool)
+    index, inside = jnp.zeros((), jnp.int32), jnp.ones((), bool)
     for at, n in zip(where, x.shape, strict=True):
         pixel = jnp.floor(at + 0.5).astype(jnp.int32)
         inside = inside & (pixel >= 0) & (pixel < n)
@@ -217,20 +232,27 @@ def nearest(
 def gaussian(
     image: Float[Array, "*spatial c"], sigma: Float[Array, ""], largest: float
 ) -> Float[Array, "*spatial c"]:
-    """Blur by ``sigma`` pixels, at most ``largest``, which fixes the kernel's width (3 sigma)."""
+    """Blur by ``sigma`` pixels, at most ``largest``, which fixes the kernel's width (3 sigma).
+
+    At the borders, the weighted mean of the pixels that are there.
+    """
     radius = math.ceil(3 * largest)
-    offsets = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
-    kernel = jnp.exp(-0.5 * (offsets / jnp.maximum(sigma, 1e-3)) ** 2)
-    kernel = kernel / kernel.sum()
+    offsets = np.arange(-radius, radius + 1)
+    kernel = jnp.exp(-0.5 * (jnp.asarray(offsets, jnp.float32) / jnp.maximum(sigma, 1e-3)) ** 2)
     for axis in range(image.ndim - 1):
         n = image.shape[axis]
-        widths = [(radius, radius) if a == axis else (0, 0) for a in range(image.ndim)]
-        padded = jnp.pad(image, widths, mode="edge")
-        # Shifted sums: a convolution with another kernel for each example is slow on every device.
-        parts = [jax.lax.slice_in_dim(padded, i, i + n, axis=axis) for i in range(2 * radius + 1)]
-        image = sum(
-            (w * part for w, part in zip(kernel, parts, strict=True)), jnp.zeros_like(image)
-        )
+        padded = jnp.pad(image, [(radius * (a == axis),) * 2 for a in range(image.ndim)])
+
+        # Shifted sums: a convolution with another kernel for each example is slow everywhere.
+        # In a loop, since XLA fuses what made the image into each shift and computes it as often.
+        def add(i: Array, total: Array, padded=padded, axis=axis, n=n) -> Array:
+            return total + kernel[i] * jax.lax.dynamic_slice_in_dim(padded, i, n, axis)
+
+        total = jax.lax.fori_loop(0, 2 * radius + 1, add, jnp.zeros_like(image))
+        source = np.arange(n)[:, None] + offsets
+        there = jnp.asarray((source >= 0) & (source < n), jnp.float32)
+        share = (there * kernel[None]).sum(1)
+        image = total / share.reshape([n if a == axis else 1 for a in range(image.ndim)])
     return image
 
 

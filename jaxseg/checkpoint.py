@@ -1,8 +1,8 @@
 """Save, restore, load: ``workdir/experiment.json`` and ``workdir/checkpoints/<step>/`` (orbax).
 
 A step's folder holds ``state`` (the TrainState as a plain tree of arrays, readable with orbax
-alone) and ``progress`` (JSON: where the data iterator stands, the best score so far). Saves are
-asynchronous and appear by one rename, so a killed process leaves whole checkpoints only.
+alone) and, in its metadata as JSON, ``progress`` (where the data iterator stands, the best score so
+far). Saves are asynchronous and appear by one rename: a killed process leaves whole ones only.
 """
 
 import contextlib
@@ -80,7 +80,11 @@ class Saver:
     @property
     def last_good(self) -> str:
         """The newest whole checkpoint, for messages."""
-        return "there is none yet" if self._last_good is None else f"{self._folder / str(self._last_good)}"
+        return (
+            "there is none yet"
+            if self._last_good is None
+            else f"{self._folder / str(self._last_good)}"
+        )
 
     def save(
         self, step: int, state: TrainState, progress: dict[str, Any], scores: dict[str, float]
@@ -97,8 +101,9 @@ class Saver:
             self._pending = step
             self._checkpointer.save_checkpointables_async(
                 step,
-                {"state": state._asdict(), "progress": progress},
+                {"state": state._asdict()},
                 metrics=numbers or None,
+                custom_metadata={"progress": progress, "scores": numbers},
             )
 
     def wait(self) -> None:
@@ -162,20 +167,19 @@ def best_step(workdir: str | Path, metric: str | None) -> int:
 
 def _scores(folder: Path) -> dict[str, float]:
     try:
-        return dict(ocp.checkpointables_metadata(folder.absolute()).metrics or {})
-    except Exception:  # a checkpoint without readable metadata has no scores; its state may be whole
+        return _metadata(folder)["scores"]
+    except UserError:  # without readable metadata there are no scores; its state may be whole
         return {}
 
 
 def restore(workdir: Path, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
-    """State and progress of a step, the arrays placed as ``abstract``'s shardings say."""
+    """State and progress of a step, placed as ``abstract`` says (default: the first device)."""
     folder = workdir / FOLDER / str(step)
-    _compare(folder, _tree_of(folder), abstract._asdict())
+    wanted = _placed(abstract._asdict())
+    _compare(folder, _tree_of(folder), wanted)
     with _readable(folder):
-        loaded = ocp.load_checkpointables(
-            folder.absolute(), {"state": abstract._asdict(), "progress": None}
-        )
-    return TrainState(**loaded["state"]), loaded["progress"]
+        loaded = ocp.load(folder.absolute(), wanted, checkpointable_name="state")
+    return TrainState(**loaded), _metadata(folder)["progress"]
 
 
 def load(
@@ -199,16 +203,14 @@ def load(
     found = _tree_of(folder)
     parts = ("params", "batch_stats", "ema")
     _compare(folder, {p: found.get(p) for p in parts}, {p: getattr(wanted, p) for p in parts})
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    on_device = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device),
-        {part: getattr(wanted, part) for part in parts},
-    )
-    partial = ocp.options.PyTreeOptions(
-        loading=ocp.options.PyTreeOptions.Loading(partial_load=True)
-    )
-    with _readable(folder), ocp.Context(pytree_options=partial):
-        loaded = ocp.load(folder.absolute(), on_device, checkpointable_name="state")
+    only_these = ocp.Context()
+    only_these.pytree.loading.partial_load = True  # not the optimizer's
+    with _readable(folder), only_these:
+        loaded = ocp.load(
+            folder.absolute(),
+            _placed({part: getattr(wanted, part) for part in parts}),
+            checkpointable_name="state",
+        )
     state = wanted._replace(**loaded)
     return experiment.recipe.module, experiment.recipe.variables(state)
 
@@ -226,7 +228,28 @@ def abstract_state(experiment: Experiment) -> TrainState:
     return jax.eval_shape(lambda: recipe.init(jax.random.key(0), batch))
 
 
+def _placed(tree: Any) -> Any:
+    """Shapes with a sharding each; those that have none go to the first device."""
+    first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding or first), tree
+    )
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    """What ``Saver.save`` noted beside the state: ``progress`` and ``scores``."""
+    with _readable(folder):
+        noted = ocp.checkpointables_metadata(folder.absolute()).custom_metadata
+        return {"progress": noted["progress"], "scores": noted["scores"]}  # pyright: ignore
+
+
 def _tree_of(folder: Path) -> dict[str, Any]:
+    for part in ("state/_METADATA", "state/manifest.ocdbt", "_CHECKPOINT_METADATA"):
+        if not (folder / part).is_file():
+            raise UserError(
+                f"{folder}: truncated or foreign checkpoint ({part} is missing); "
+                "remove this folder to use an earlier step"
+            )
     with _readable(folder):
         return dict(ocp.metadata(folder.absolute(), checkpointable_name="state").metadata)
 

@@ -73,7 +73,12 @@ class Evaluator:
         ]
 
     def __call__(self, variables: Any, samples: int = 0) -> tuple[Confusion, list[Sample]]:
-        """The confusion matrix (int64, on the host) and the first few predictions."""
+        """The confusion matrix (int64, on the host) and the first few predictions.
+
+        ``variables`` lie on the evaluator's mesh, or on one device.
+        """
+        if not all(isinstance(x.sharding, NamedSharding) for x in jax.tree.leaves(variables)):
+            variables = jax.device_put(variables, sharding.replicated(self._mesh))
         shown: list[Sample] = []
         matrices = []
         for cases, arrays in self._batches():
@@ -153,7 +158,7 @@ def evaluate(
     _, variables = checkpoint.load(workdir, step)
     mesh = sharding.MeshShape().build()
     evaluator = Evaluator(experiment, mesh, split)
-    confusion, _ = evaluator(jax.device_put(variables, sharding.replicated(mesh)))
+    confusion, _ = evaluator(variables)
     scores = {"step": step, **confusion.scores(experiment.data.dataset.class_names)}
     path = workdir / "evaluation.json"
     before = json.loads(path.read_text()) if path.is_file() else {}

@@ -25,23 +25,28 @@ KNOWN_PLATFORMS = (*PLATFORMS, "rocm")  # jax.export takes any word without an e
 MOST_BYTES = 2**31 - 2**20
 """FlatBuffers, jax.export's container, holds less than 2 GiB."""
 
+SCALES = {"unit": "in [0, 1]", "zscore": "with mean 0 and deviation 1 in each channel"}
 LETTERS = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What was written. ``image`` and ``probabilities`` are shapes such as ``b, h, w, 3``."""
+    """What was written: ``size`` bytes, shapes such as ``b, h, w, 3``.
+
+    ``notes`` say what the caller owes: the scale of images, and their size where one only fits.
+    """
 
     path: Path
     size: int
     image: str
     probabilities: str
     platforms: tuple[str, ...]
+    notes: str
 
     def __str__(self) -> str:
         """The command's last line: what it is and how to run it."""
         return (
-            f"{self.path}: {self.size / 1e6:.2f} MB, float32 image [{self.image}] -> "
+            f"{self.path}: {self.size / 1e6:.2f} MB, float32 image [{self.image}] {self.notes} -> "
             f"probabilities [{self.probabilities}], for {' '.join(self.platforms)}; run it with "
             f'jax.export.deserialize(open("{self.path}", "rb").read()).call(image)'
         )
@@ -66,11 +71,15 @@ def export(
     for name in platforms or ():
         if name not in KNOWN_PLATFORMS:
             raise UserError(f"--platforms {name}: must be among {', '.join(KNOWN_PLATFORMS)}")
+    if output.is_dir():
+        raise UserError(f"--output {output}: a folder; name a file, such as model.stablehlo")
     experiment = config.read_json(workdir / checkpoint.EXPERIMENT)
     model, variables = checkpoint.load(workdir, step)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
     if size > MOST_BYTES:
-        raise UserError(f"{workdir}: {size / 2**30:.1f} GiB of parameters; one artifact holds 2 GiB")
+        raise UserError(
+            f"{workdir}: {size / 2**30:.1f} GiB of parameters; one artifact holds 2 GiB"
+        )
     run = probabilities(model, variables)
     image = _signature(experiment, run)
     exported = _lowered(run, image, platforms, workdir)
@@ -80,14 +89,18 @@ def export(
     with disk.replacing(output) as beside:
         beside.write_bytes(blob)
     shapes = [", ".join(map(str, a.shape)) for a in (*exported.in_avals, *exported.out_avals)]
-    return Artifact(output, len(blob), shapes[0], shapes[1], tuple(exported.platforms))
+    notes = SCALES[experiment.data.normalize]
+    if all(isinstance(n, int) for n in exported.in_avals[0].shape[1:]):
+        notes += ", of this size only (its convolutions take pixels away, or it knows one size)"
+    return Artifact(output, len(blob), shapes[0], shapes[1], tuple(exported.platforms), notes)
 
 
 def probabilities(model: nn.Module, variables: Any) -> Callable[[jax.Array], jax.Array]:
     """The function that is exported: softmax of the logits, float32."""
 
     def probabilities(image: jax.Array) -> jax.Array:
-        return jax.nn.softmax(model.apply(variables, image, train=False).logits)
+        prediction: Any = model.apply(variables, image, train=False)
+        return jax.nn.softmax(prediction.logits)
 
     return probabilities
 
@@ -104,7 +117,10 @@ def _signature(experiment: Experiment, run: Callable) -> jax.ShapeDtypeStruct:
             failure = error
         else:
             return image
-    raise failure if failure is not None else AssertionError
+    raise UserError(
+        f"{type(experiment.recipe.model).__name__} can only be exported for one size of image, and "
+        "the run has none: set evaluation.window in its experiment.json"
+    ) from failure
 
 
 def _shapes(experiment: Experiment) -> Iterator[str]:
@@ -116,13 +132,9 @@ def _shapes(experiment: Experiment) -> Iterator[str]:
         yield ", ".join(("b", *letters, str(channels)))
         yield ", ".join(("b", *(f"{stride}*{n}" for n in letters), str(channels)))
     fixed = experiment.evaluation.window or data.patch
-    if fixed is None:
-        raise UserError(
-            f"{type(model).__name__} needs one size to be exported with: set evaluation.window in "
-            "experiment.json"
-        )
-    output_size(model, fixed)  # UserError where the window does not fit
-    yield ", ".join(("b", *map(str, fixed), str(channels)))
+    if fixed is not None:
+        output_size(model, fixed)  # UserError where the window does not fit
+        yield ", ".join(("b", *map(str, fixed), str(channels)))
 
 
 def _lowered(
@@ -157,7 +169,8 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m jaxseg.export",
         description="Write a run's model as one file that any program with jax can call.",
-        epilog="example: python -m jaxseg.export --workdir runs/quickstart --output model.stablehlo",
+        epilog="example: python -m jaxseg.export --workdir runs/quickstart "
+        "--output model.stablehlo",
     )
     parser.add_argument("--workdir", type=Path, required=True, help="folder of the run")
     parser.add_argument("--output", type=Path, required=True, help="file to write (replaced)")

@@ -41,7 +41,8 @@ class Poly:
 
     def build(self, steps: int) -> optax.Schedule:
         """Rate by step; 0 at ``steps`` and after."""
-        decay = optax.polynomial_schedule(self.peak, 0.0, self.power, max(steps - self.warmup, 1))
+        left = steps - _fitting(self.warmup, steps)
+        decay = optax.polynomial_schedule(self.peak, 0.0, self.power, left)
         return _warmed(self.warmup, self.peak, steps, decay)
 
 
@@ -57,9 +58,8 @@ class Cosine:
         """Rate by step; ``end`` at ``steps`` and after."""
         if not self.peak > 0:
             raise UserError(f"Cosine.peak={self.peak}: must be above 0")
-        decay = optax.cosine_decay_schedule(
-            self.peak, max(steps - self.warmup, 1), alpha=self.end / self.peak
-        )
+        left = steps - _fitting(self.warmup, steps)
+        decay = optax.cosine_decay_schedule(self.peak, left, alpha=self.end / self.peak)
         return _warmed(self.warmup, self.peak, steps, decay)
 
 
@@ -162,8 +162,14 @@ def _schedule(rate: float | Schedule, steps: int) -> optax.Schedule:
 
 def _warmed(warmup: int, peak: float, steps: int, after: optax.Schedule) -> optax.Schedule:
     """Linear from 0 at step 0 to ``peak`` at step ``warmup``, where ``after`` begins at its 0."""
-    if not 0 <= warmup < max(steps, 1):
-        raise UserError(f"warmup={warmup} must be at least 0 and below steps={steps}")
+    warmup = _fitting(warmup, steps)
     if warmup == 0:
         return after
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])
+
+
+def _fitting(warmup: int, steps: int) -> int:
+    """``warmup``, or all steps but the last of a run that is shorter: ``steps=5`` tries a config."""
+    if warmup < 0:
+        raise UserError(f"warmup={warmup}: must be at least 0")
+    return min(warmup, steps - 1)

@@ -27,11 +27,9 @@ from jaxseg.config import Experiment
 from jaxseg.data import images
 from jaxseg.data.cases import moments, normalize
 from jaxseg.data.checks import check_case
+from jaxseg.data.masks import NIFTI, TIFF, ending, write_mask
 from jaxseg.errors import UserError
 from jaxseg.inference import Tiles
-
-TIFF = (".tif", ".tiff")
-NIFTI = (".nii", ".nii.gz")
 
 
 class Predicted(NamedTuple):
@@ -127,17 +125,17 @@ def _admit(
     """Refuse inputs that would write over one another, over an input, or over older output."""
     owner: dict[str, Path] = {}
     for file in files:
-        for ending in ("", *(images.stem(suffix) for suffix in suffixes)):
-            other = owner.setdefault(images.stem(file) + ending, file)
+        for added in ("", *(images.stem(suffix) for suffix in suffixes)):
+            other = owner.setdefault(images.stem(file) + added, file)
             if other != file:
                 raise UserError(
                     f"{other} and {file} would be written to the same name; rename one of them"
                 )
     sources = {file.resolve() for file in files}
     planned = [
-        folder / (images.stem(file) + ending)
+        folder / (images.stem(file) + added)
         for file in files
-        for ending in (*_suffixes(file, rank), *suffixes)
+        for added in (*_suffixes(file, rank), *suffixes)
     ]
     existing = [path for path in planned if path.exists()]
     for path in existing:
@@ -151,51 +149,43 @@ def _admit(
 
 
 def _suffixes(file: Path, rank: int) -> tuple[str, ...]:
-    """What the label map of a file may end in; of a TIFF it takes a look inside to know."""
-    kind = images.suffix(file)
-    if kind in NIFTI:
-        return (kind,)
-    if rank == 3:
-        return (".tif",)
-    return (".png", ".tif") if kind in TIFF else (".png",)
+    """What the label map may end in: whether a TIFF is a stack shows when it is opened."""
+    single = ending(file, rank)
+    return (single, ending(file, 3)) if images.suffix(file) in TIFF else (single,)
 
 
 # --- one file -------------------------------------------------------------------------------------
 
-Labels = Int[np.ndarray, "..."]
-Probabilities = Float[np.ndarray, "..."]
-Network = Callable[[np.ndarray], tuple[Labels, Probabilities | None]]
+Network = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+"""A normalised image -> its label map, and its probabilities if they are wanted."""
 
 
 def _one(
     file: Path, folder: Path, experiment: Experiment, network: Network, *, overlay: bool
 ) -> Predicted:
-    rank, classes = experiment.data.dataset.rank, experiment.data.dataset.num_classes
-    axis, raws = _read(file, rank, experiment.data.dataset.channels)
-    shown: list[np.ndarray] = []
-    results = []
+    dataset, stem = experiment.data.dataset, images.stem(file)
+    dtype = np.uint8 if dataset.num_classes <= 255 else np.uint16
+    axis, raws = _read(file, dataset.rank, dataset.channels)
+    shown, labels, shares = [], [], []
     for raw in raws:
-        image = _normalized(raw, experiment, file)
-        results.append(network(image))
+        label, share = network(_normalized(raw, experiment, file))
+        labels.append(label.astype(dtype))
+        if share is not None:
+            shares.append(share)
         if overlay:
             shown.append(raw)
-    labels, probabilities = (
-        None if part[0] is None else part[0] if axis is None else np.stack(part, axis)
-        for part in zip(*results, strict=True)
-    )
-    assert labels is not None
-    labels = labels.astype(np.uint8 if classes <= 255 else np.uint16)
-    stem = images.stem(file)
-    along = 2 if images.suffix(file) in NIFTI else 0  # where the slices of a volume lie
-    paths = [folder / (stem + _ending(file, labels.ndim))]
-    if probabilities is not None:
+    whole = labels[0] if axis is None else np.stack(labels, axis)
+    paths = [folder / (stem + ending(file, whole.ndim))]
+    if shares:
         paths.append(folder / f"{stem}_probabilities.npy")
-        _write(paths[-1], lambda to: np.save(to, probabilities))
+        with disk.replacing(paths[-1]) as beside:
+            np.save(beside, shares[0] if axis is None else np.stack(shares, axis))
     if overlay:
         paths.append(folder / f"{stem}_overlay.png")
-        _write(paths[-1], functools.partial(_write_overlay, shown, results, along))
-    _write(paths[0], functools.partial(_write_labels, labels, file))  # last: it says all is there
-    return Predicted(tuple(paths), len(results))
+        along = 2 if images.suffix(file) in NIFTI else 0  # where the slices of a volume lie
+        _write_overlay(paths[-1], shown, labels, along)
+    write_mask(paths[0], whole, like=file)  # last: where it is, all is there
+    return Predicted(tuple(paths), len(labels))
 
 
 def _read(
@@ -239,7 +229,7 @@ def _normalized(
 
 def _labels_and_probabilities(
     model: Any, variables: Any, tiles: Tiles, image: np.ndarray, *, probabilities: bool
-) -> tuple[Labels, Probabilities | None]:
+) -> tuple[Int[np.ndarray, "*spatial"], Float[np.ndarray, "*spatial k"] | None]:
     if not probabilities:  # only labels leave the device
         labels = inference.segment(
             model,
@@ -256,60 +246,23 @@ def _labels_and_probabilities(
     return logits.argmax(-1), shares / shares.sum(-1, keepdims=True)
 
 
-# --- what is written ------------------------------------------------------------------------------
-
-
-def _ending(file: Path, rank: int) -> str:
-    kind = images.suffix(file)
-    return kind if kind in NIFTI else ".tif" if rank == 3 else ".png"
-
-
-def _write(path: Path, write: Callable[[Path], None]) -> None:
-    with disk.replacing(path) as beside:
-        write(beside)
-
-
-def _write_labels(labels: np.ndarray, file: Path, path: Path) -> None:
-    if images.suffix(path) in NIFTI:
-        _write_nifti(labels, file, path)
-    elif labels.ndim == 2:
-        from PIL import Image
-
-        Image.fromarray(labels).save(path)
-    else:
-        import tifffile
-
-        tifffile.imwrite(
-            path, labels, photometric="minisblack", compression="zlib", metadata={"axes": "ZYX"}
-        )
-
-
-def _write_nifti(labels: np.ndarray, file: Path, path: Path) -> None:
-    """With the grid of ``file``: affine, codes, units, spacing."""
-    import nibabel
-
-    source: Any = nibabel.load(file)  # type: ignore[attr-defined]
-    header = source.header.copy()
-    header.set_data_dtype(labels.dtype)
-    header["cal_min"] = header["cal_max"] = 0  # the display range was that of the intensities
-    shape = source.shape[: labels.ndim] + (1,) * (labels.ndim == 2 and len(source.shape) == 3)
-    written = type(source)(labels.reshape(shape), source.affine, header)
-    written.header.set_slope_inter(1, 0)
-    written.to_filename(path)
+# --- what is written beside the label map ---------------------------------------------------------
 
 
 def _write_overlay(
-    shown: Sequence[np.ndarray], results: Sequence[tuple[Labels, Any]], along: int, path: Path
+    path: Path, shown: Sequence[np.ndarray], labels: Sequence[np.ndarray], along: int
 ) -> None:
     """Of the middle image of a stack, of the middle slice of a volume."""
-    middle = len(shown) // 2
-    image, labels = shown[middle], results[middle][0]
-    if labels.ndim == 3:
-        at = labels.shape[along] // 2
-        image, labels = image.take(at, axis=along), labels.take(at, axis=along)
     from PIL import Image
 
-    Image.fromarray(report.overlay(image.astype(np.float32), labels)).save(path)
+    image, label = shown[len(shown) // 2], labels[len(labels) // 2]
+    if label.ndim == 3:
+        at = label.shape[along] // 2
+        image, label = image.take(at, axis=along), label.take(at, axis=along)
+    with disk.replacing(path) as beside:
+        Image.fromarray(report.overlay(image.astype(np.float32), label.astype(np.int32))).save(
+            beside
+        )
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -59,20 +59,26 @@ class MeshShape:
         return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices[:count])
 
 
-def check(mesh: Mesh, model: nn.Module, batch_size: int, spatial: tuple[int, ...]) -> None:
-    """Refuse what XLA cannot share out, or shares out with wrong gradients.
+def check_batch(mesh: Mesh, batch_size: int, accumulate: int = 1) -> None:
+    """Refuse a batch whose parts (``accumulate`` of them) do not divide over the devices."""
+    rows = mesh.shape["data"] * mesh.shape["fsdp"]
+    unit = rows * accumulate
+    if batch_size % unit:
+        below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
+        parts = f" in {accumulate} parts (recipe.accumulate)" if accumulate > 1 else ""
+        raise UserError(
+            f"batch_size={batch_size} does not divide over mesh data x fsdp = {rows} devices"
+            f"{parts}; use {f'{below} or ' if below else ''}{above}"
+        )
+
+
+def check_rows(mesh: Mesh, model: nn.Module, spatial: tuple[int, ...]) -> None:
+    """Refuse images whose rows XLA would share out with wrong gradients.
 
     Where a map comes to have rows that do not divide evenly over ``spatial``, XLA's partitioner
     may return a right loss and a wrong gradient, in silence. Rows that are a multiple of the
     network's total stride times the axis divide evenly at every level.
     """
-    rows = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch_size % rows:
-        fits = max(rows, batch_size // rows * rows)
-        raise UserError(
-            f"batch_size={batch_size} does not divide over mesh data x fsdp = {rows} devices; "
-            f"use {fits} or {(batch_size // rows + 1) * rows}"
-        )
     parts = mesh.shape["spatial"]
     if parts == 1:
         return

@@ -52,22 +52,21 @@ def train(
     workdir = Path(workdir)
     config.check(experiment)
     mesh = experiment.mesh.build()
+    sharding.check_batch(mesh, experiment.batch_size, experiment.recipe.accumulate)
     with contextlib.ExitStack() as stack:
         if jax.process_index() == 0:
             stack.enter_context(checkpoint.lock(workdir))
         _admit(experiment, workdir, resume=resume, overwrite=overwrite)
         rows = sharding.local_rows(mesh, experiment.batch_size)
         batches = iter(
-            experiment.data.train(
-                batch_size=experiment.batch_size, seed=experiment.seed, rows=rows
-            )
+            experiment.data.train(batch_size=experiment.batch_size, seed=experiment.seed, rows=rows)
         )
         stack.callback(getattr(batches, "close", lambda: None))
         evaluator = Evaluator(experiment, mesh)
         before = batches.get_state()
         example = next(batches)
         batches.set_state(before)
-        sharding.check(mesh, experiment.recipe.model, experiment.batch_size, example.label.shape[1:])
+        sharding.check_rows(mesh, experiment.recipe.model, example.label.shape[1:])
         stack.enter_context(jax.set_mesh(mesh))
         compilations = stack.enter_context(count_compilations())
         step, place, state = compile_step(experiment, mesh, example)
@@ -386,7 +385,9 @@ def main(arguments: Sequence[str]) -> None:
         "--workdir runs/quickstart steps=200 recipe.optimizer.learning_rate.peak=1e-3",
     )
     parser.add_argument("--config", type=Path, help="Python file with experiment()")
-    parser.add_argument("--workdir", type=Path, required=True, help="folder for all that is written")
+    parser.add_argument(
+        "--workdir", type=Path, required=True, help="folder for all that is written"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in the workdir")
     parser.add_argument("--overwrite", action="store_true", help="start again in the workdir")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")

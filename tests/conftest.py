@@ -30,8 +30,8 @@ def shared() -> Path:
     return SHARED
 
 
-@pytest.fixture
-def tiny():
+@pytest.fixture(scope="session")
+def tiny_factory():
     """Builds an experiment that trains in seconds: ``tiny(steps=3, ema=0.9, ...)``."""
     from jaxseg.augment import Augment
     from jaxseg.config import Checkpoints, Evaluation, Experiment
@@ -65,3 +65,9 @@ def tiny():
         )
 
     return make
+
+
+@pytest.fixture
+def tiny(tiny_factory):
+    """The same for one test."""
+    return tiny_factory

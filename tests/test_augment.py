@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,11 @@ def painted(size: tuple[int, ...], b: int = 4) -> Batch:
     return Batch(image, mask.astype(np.int32), np.ones(b, bool), ones, 7 * mask.astype(np.int32))
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def apply(aug: Augment, key: jax.Array, batch: Batch) -> Batch:
+    return aug(key, batch)
+
+
 def same(a: Batch, b: Batch) -> bool:
     return all(jax.tree.leaves(jax.tree.map(lambda x, y: bool(np.array_equal(x, y)), a, b)))
 
@@ -56,13 +62,13 @@ def same(a: Batch, b: Batch) -> bool:
 @sizes
 def test_at_the_defaults_nothing_changes(size):
     batch = some(size)
-    assert same(Augment()(KEY, batch), batch)
+    assert same(apply(Augment(), KEY, batch), batch)
 
 
 @every
 def test_shapes_types_and_padding_rows_stay(aug):
     batch = some()
-    out = aug(KEY, batch)
+    out = apply(aug, KEY, batch)
     kinds = lambda b: jax.tree.map(lambda x: (x.shape, x.dtype), b)  # noqa: E731
     assert kinds(out) == kinds(batch)
     np.testing.assert_array_equal(out.valid, batch.valid)
@@ -71,22 +77,20 @@ def test_shapes_types_and_padding_rows_stay(aug):
 @every
 def test_the_seed_fixes_the_result(aug):
     batch = some()
-    assert same(aug(KEY, batch), aug(KEY, batch))
-    assert not same(aug(KEY, batch), aug(jax.random.key(1), batch))
+    assert same(apply(aug, KEY, batch), apply(aug, KEY, batch))
+    assert not same(apply(aug, KEY, batch), apply(aug, jax.random.key(1), batch))
 
 
 @every
 def test_two_equal_examples_come_out_different(aug):
     batch = jax.tree.map(lambda x: np.stack([x[0]] * 4), some())
-    out = aug(KEY, batch).image
+    out = apply(aug, KEY, batch).image
     assert len({np.asarray(row).tobytes() for row in out}) == 4
 
 
-@every
-@sizes
-def test_jit_equals_no_jit(aug, size):
-    batch = some(size)
-    out, jitted = aug(KEY, batch), jax.jit(aug)(KEY, batch)
+def test_jit_equals_no_jit():
+    batch = some(b=2)
+    out, jitted = BOTH(KEY, batch), apply(BOTH, KEY, batch)
     np.testing.assert_allclose(jitted.image, out.image, atol=1e-4)
     # Fused arithmetic may round a coordinate to the other side of a pixel's edge.
     assert np.mean(jitted.label != out.label) < 1e-3
@@ -95,15 +99,15 @@ def test_jit_equals_no_jit(aug, size):
 @every
 def test_weight_and_instance_may_be_absent(aug):
     batch = some()
-    out = aug(KEY, batch._replace(weight=None, instance=None))
+    out = apply(aug, KEY, batch._replace(weight=None, instance=None))
     assert out.weight is None and out.instance is None
-    np.testing.assert_array_equal(out.image, aug(KEY, batch).image)
+    np.testing.assert_array_equal(out.image, apply(aug, KEY, batch).image)
 
 
 @every
 def test_everything_stays_finite_on_a_flat_image(aug):
     flat = some()._replace(image=np.zeros((4, 24, 24, 2), np.float32))
-    assert np.all(np.isfinite(aug(KEY, flat).image))
+    assert np.all(np.isfinite(apply(aug, KEY, flat).image))
 
 
 @pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 2)])
@@ -112,7 +116,7 @@ def test_sharded_over_eight_devices_equals_unsharded(shape):
     mesh = MeshShape(*shape).build()
     where = of_batch(mesh, batch)
     jitted = jax.jit(BOTH, in_shardings=(replicated(mesh), where), out_shardings=where)
-    sharded, whole = jitted(KEY, batch), jax.jit(BOTH)(KEY, batch)
+    sharded, whole = jitted(KEY, batch), apply(BOTH, KEY, batch)
     np.testing.assert_allclose(sharded.image, whole.image, atol=1e-4)
     assert np.mean(sharded.label != whole.label) < 1e-3
     if shape == (8, 1, 1):  # no row leaves its device
@@ -128,7 +132,7 @@ def test_sharded_over_eight_devices_equals_unsharded(shape):
 def test_the_mask_follows_the_image(size, outside):
     batch = painted(size)
     aug = dataclasses.replace(GEOMETRY, outside=outside, elastic=1.0)
-    out = jax.jit(aug)(KEY, batch)
+    out = apply(aug, KEY, batch)
     inside = np.asarray(out.label) != IGNORE
     assert 0.5 < inside.mean() < 1
     # Linear and nearest agree wherever no edge of the mask is near: the image is 0 or 1 there.
@@ -143,14 +147,14 @@ def test_the_mask_follows_the_image(size, outside):
 
 def test_outside_the_image_labels_are_ignored_and_weights_vanish():
     batch = painted((24, 24))
-    out = Augment(scale=(0.5, 0.5), outside="zero")(KEY, batch)
+    out = apply(Augment(scale=(0.5, 0.5), outside="zero"), KEY, batch)
     border = np.ones((24, 24), bool)
     border[6:18, 6:18] = False
     for row in range(4):
         assert np.all(out.label[row][border] == IGNORE) and np.all(out.weight[row][border] == 0)
         assert np.all(out.instance[row][border] == IGNORE)
         assert np.all(out.label[row][~border] != IGNORE) and np.all(out.weight[row][~border] == 1)
-    reflected = Augment(scale=(0.5, 0.5), outside="reflect")(KEY, batch)
+    reflected = apply(Augment(scale=(0.5, 0.5), outside="reflect"), KEY, batch)
     np.testing.assert_array_equal(reflected.label, out.label)
     assert reflected.image.sum() > out.image.sum()
 
@@ -161,10 +165,12 @@ def test_ignore_survives_and_no_label_is_invented(size):
     label = np.array(batch.label)
     label[label == 1] = 5
     label[:, 1:4, 2:9] = IGNORE
-    out = GEOMETRY(KEY, batch._replace(label=label))
+    out = apply(GEOMETRY, KEY, batch._replace(label=label))
     assert set(np.unique(out.label)) <= {IGNORE, 0, 5}
     # Where the weight of the unignored pixels has gone to 0, the label is ignored.
-    out = GEOMETRY(KEY, batch._replace(label=label, weight=(label != IGNORE).astype(np.float32)))
+    out = apply(
+        GEOMETRY, KEY, batch._replace(label=label, weight=(label != IGNORE).astype(np.float32))
+    )
     assert np.all(out.label[out.weight == 0] == IGNORE)
     assert np.all(out.label[out.weight > 0.999] != IGNORE)
 
@@ -172,19 +178,19 @@ def test_ignore_survives_and_no_label_is_invented(size):
 @sizes
 def test_flips_are_exact_involutions(size):
     batch, flip = some(size), Augment(flip=1.0)
-    out = flip(KEY, batch)
+    out = apply(flip, KEY, batch)
     axes = tuple(range(1, len(size) + 1))
     np.testing.assert_array_equal(out.image, np.flip(batch.image, axes))
     np.testing.assert_array_equal(out.label, np.flip(batch.label, axes))
-    assert same(flip(jax.random.key(5), out), batch)
+    assert same(apply(flip, KEY, out), batch)
 
 
 def test_each_axis_flips_by_its_own_chance():
     batch = some((6, 8))
-    out = Augment(flip=(0.0, 1.0))(KEY, batch)
+    out = apply(Augment(flip=(0.0, 1.0)), KEY, batch)
     np.testing.assert_array_equal(out.image, batch.image[:, :, ::-1])
     many = some((2, 2), b=512)
-    flipped = np.asarray(Augment(flip=(0.25, 0.0))(KEY, many).image)
+    flipped = np.asarray(apply(Augment(flip=(0.25, 0.0)), KEY, many).image)
     changed = np.array([not np.array_equal(a, b) for a, b in zip(flipped, many.image, strict=True)])
     assert 0.15 < changed.mean() < 0.35
 
@@ -192,10 +198,10 @@ def test_each_axis_flips_by_its_own_chance():
 @sizes
 def test_transposition_swaps_the_last_two_spatial_axes(size):
     batch, swap = some(size), Augment(transpose=1.0)
-    out = swap(KEY, batch)
+    out = apply(swap, KEY, batch)
     np.testing.assert_array_equal(out.image, np.swapaxes(batch.image, -3, -2))
     np.testing.assert_array_equal(out.instance, np.swapaxes(batch.instance, -2, -1))
-    assert same(swap(KEY, out), batch)
+    assert same(apply(swap, KEY, out), batch)
 
 
 def test_a_quarter_turn_is_rot90():
@@ -234,9 +240,9 @@ def test_a_zoom_of_two_doubles_an_object():
     area = lambda b: float((b.label == 1).sum())  # noqa: E731
     small = painted((32, 32), b=1)._replace(label=np.zeros((1, 32, 32), np.int32))
     small.label[0, 12:20, 12:20] = 1
-    assert area(Augment(scale=(2.0, 2.0))(KEY, small)) == 4 * area(small)
-    assert area(Augment(scale=(0.5, 0.5))(KEY, small)) == area(small) / 4
-    assert area(Augment(scale=(2.0, 2.0))(KEY, batch)) > area(batch)
+    assert area(apply(Augment(scale=(2.0, 2.0)), KEY, small)) == 4 * area(small)
+    assert area(apply(Augment(scale=(0.5, 0.5)), KEY, small)) == area(small) / 4
+    assert area(apply(Augment(scale=(2.0, 2.0)), KEY, batch)) > area(batch)
 
 
 def test_reflection_goes_on_beyond_the_edge_as_numpy_does():
@@ -272,9 +278,9 @@ def test_elastic_displacements_have_the_stated_size():
     ramp = np.arange(n, dtype=np.float32)
     image = np.broadcast_to(ramp[None, :, None, None], (b, n, 3, 1))
     label = np.zeros((b, n, 3), np.int32)
-    out = Augment(elastic=4.0, outside="zero")(KEY, Batch(image, label, np.ones(b, bool)))
+    out = apply(Augment(elastic=4.0), KEY, Batch(image, label, np.ones(b, bool)))
     middle = np.asarray(out.image)[:, 50, 1, 0]  # the middle point of the 3 x 3 grid
-    moved = (middle - 50)[middle > 0]
+    moved = middle - 50
     assert 3 < moved.std() < 5 and abs(moved.mean()) < 1.5
 
 
@@ -283,20 +289,20 @@ def test_elastic_displacements_have_the_stated_size():
 
 def test_intensity_leaves_labels_and_weights_alone():
     batch = some()
-    out = INTENSITY(KEY, batch)
+    out = apply(INTENSITY, KEY, batch)
     assert same(out._replace(image=batch.image), batch)
     assert not np.array_equal(out.image, batch.image)
 
 
 def test_brightness_adds_one_offset_an_example():
     batch = some()
-    moved = np.asarray(Augment(brightness=0.2)(KEY, batch).image) - batch.image
+    moved = np.asarray(apply(Augment(brightness=0.2), KEY, batch).image) - batch.image
     assert np.all(np.ptp(moved, axis=(1, 2, 3)) < 1e-6) and np.all(np.abs(moved) <= 0.2)
 
 
 def test_contrast_stretches_about_the_mean():
     batch = some()
-    out = np.asarray(Augment(contrast=(2.0, 2.0))(KEY, batch).image)
+    out = np.asarray(apply(Augment(contrast=(2.0, 2.0)), KEY, batch).image)
     mean = batch.image.mean((1, 2), keepdims=True)
     np.testing.assert_allclose(out, mean + 2 * (batch.image - mean), atol=1e-5)
 
@@ -304,7 +310,7 @@ def test_contrast_stretches_about_the_mean():
 def test_gamma_keeps_the_extremes_and_the_order():
     batch = some()
     image = 10 * batch.image - 5  # as if z-scored
-    out = np.asarray(Augment(gamma=(2.0, 2.0))(KEY, batch._replace(image=image)).image)
+    out = np.asarray(apply(Augment(gamma=(2.0, 2.0)), KEY, batch._replace(image=image)).image)
     low, high = image.min((1, 2), keepdims=True), image.max((1, 2), keepdims=True)
     expected = low + (high - low) * ((image - low) / (high - low)) ** 2
     np.testing.assert_allclose(out, expected, atol=1e-4)
@@ -312,7 +318,7 @@ def test_gamma_keeps_the_extremes_and_the_order():
 
 def test_noise_has_the_drawn_deviation():
     batch = some((64, 64), b=16, c=1)
-    added = np.asarray(Augment(noise=0.5)(KEY, batch).image) - batch.image
+    added = np.asarray(apply(Augment(noise=0.5), KEY, batch).image) - batch.image
     levels = added.std((1, 2, 3))
     assert np.all(levels < 0.55) and levels.max() - levels.min() > 0.1
     assert np.all(np.abs(added.mean((1, 2, 3))) < 0.05)
@@ -361,6 +367,6 @@ def test_an_impossible_range_is_refused_by_name(wrong):
 
 def test_what_the_image_cannot_do_is_refused():
     with pytest.raises(UserError, match="transpose.*square"):
-        Augment(transpose=0.5)(KEY, some((8, 12)))
+        apply(Augment(transpose=0.5), KEY, some((8, 12)))
     with pytest.raises(UserError, match="flip.*one number, or 2"):
-        Augment(flip=(0.5, 0.5, 0.5))(KEY, some((8, 8)))
+        apply(Augment(flip=(0.5, 0.5, 0.5)), KEY, some((8, 8)))

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxseg import inference
 from jaxseg.errors import UserError
 from jaxseg.inference import Tiles
+from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.types import IGNORE, Prediction
 
 TRACES = []
@@ -72,11 +73,12 @@ def picture(*shape, seed=0):
     return np.random.default_rng(seed).random(shape, np.float32)
 
 
-def made(model, rank=2, channels=1, seed=0):
-    variables = model.init(
-        jax.random.key(seed), jnp.zeros((1, *(8,) * rank, channels)), train=False
-    )
-    return model, variables
+def made(model, rank=2, channels=1):
+    return made_of(model, (8,) * rank, channels)
+
+
+def made_of(model, spatial, channels=1):
+    return model, model.init(jax.random.key(0), jnp.zeros((1, *spatial, channels)), train=False)
 
 
 def direct(model, variables, image):
@@ -174,6 +176,19 @@ def test_valid_tiles_equal_one_pass_over_the_mirrored_image(shape, window):
     tiles = Tiles(window=window, overlap=0.25)
     merged = inference.logits(model, variables, image, tiles=tiles)
     np.testing.assert_allclose(merged, direct(model, variables, mirrored), atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, (28, 28)])
+def test_the_original_unet_predicts_an_image_of_any_size(window):
+    model, variables = made_of(UNet2015(2, widths=(2, 3)), (28, 28))
+    margin = 28 - model.output_size((28, 28))[0]
+    image = picture(1, 24, 36, 1)  # multiples of its stride, as are the tiles: they agree
+    pad = (margin // 2, margin // 2)
+    mirrored = np.pad(image, [(0, 0), pad, pad, (0, 0)], mode="reflect")
+    merged = inference.logits(model, variables, image, tiles=Tiles(window=window, overlap=0.0))
+    np.testing.assert_allclose(merged, direct(model, variables, mirrored), atol=1e-5)
+    odd = inference.segment(model, variables, picture(23, 5, 1), window=window, tta=True)
+    assert odd.shape == (23, 5)
 
 
 @pytest.mark.parametrize("rank", [2, 3])

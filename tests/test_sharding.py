@@ -37,7 +37,9 @@ def test_a_mesh_that_the_devices_cannot_make_is_refused(shape, message):
 def test_a_batch_that_does_not_divide_over_the_devices_is_refused_with_sizes_that_do():
     mesh = MeshShape(data=2, fsdp=2, spatial=2).build()
     with pytest.raises(UserError, match=r"batch_size=6 .* use 4 or 8"):
-        sharding.check(mesh, UNet(2), 6, (64, 64))
+        sharding.check_batch(mesh, 6)
+    with pytest.raises(UserError, match=r"2 parts .* use 8 or 16"):
+        sharding.check_batch(mesh, 12, accumulate=2)
 
 
 @pytest.mark.parametrize("rows", [8, 16, 24, 40, 48, 72])
@@ -46,19 +48,20 @@ def test_rows_that_would_stop_dividing_inside_the_network_are_refused(rows):
     mesh = MeshShape(data=1, spatial=8).build()
     model = UNet(2, encoder=Plain(widths=(4, 8, 8)))  # stride 4: multiples of 32 divide
     with pytest.raises(UserError, match="multiple of 32"):
-        sharding.check(mesh, model, 2, (rows, 32))
-    sharding.check(mesh, model, 2, (64, 33))
+        sharding.check_rows(mesh, model, (rows, 32))
+    sharding.check_rows(mesh, model, (64, 33))
 
 
 def test_valid_convolutions_are_not_shared_over_rows():
     with pytest.raises(UserError, match="valid convolutions"):
-        sharding.check(MeshShape(data=1, spatial=2).build(), UNet2015(2), 2, (188, 188))
+        sharding.check_rows(MeshShape(data=1, spatial=2).build(), UNet2015(2), (188, 188))
 
 
 def test_large_arrays_are_sliced_over_fsdp_and_small_ones_are_not():
     mesh = MeshShape(data=2, fsdp=4).build()
     placed = sharding.of_state(
-        mesh, {"kernel": jnp.zeros((3, 3, 64, 32)), "odd": jnp.zeros((4099,)), "bias": jnp.zeros(64)}
+        mesh,
+        {"kernel": jnp.zeros((3, 3, 64, 32)), "odd": jnp.zeros((4099,)), "bias": jnp.zeros(64)},
     )
     assert placed["kernel"].spec == PartitionSpec(None, None, "fsdp")
     assert placed["odd"].spec == PartitionSpec()
@@ -90,7 +93,7 @@ def test_microbatches_hold_every_row_once():
 def test_gradients_over_spatial_equal_those_of_one_device_wherever_check_lets_through(rows, parts):
     mesh = MeshShape(data=1, spatial=parts).build()
     model = UNet(2, encoder=Plain(widths=(4, 4, 4)))
-    sharding.check(mesh, model, 2, (rows, 8))
+    sharding.check_rows(mesh, model, (rows, 8))
     rng = np.random.default_rng(rows)
     image = jnp.asarray(rng.standard_normal((2, rows, 8, 1)), jnp.float32)
     target = jnp.asarray(rng.standard_normal((2, rows, 8, 2)), jnp.float32)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int, Num, Shaped
+from jaxtyping import Integer, Num, Shaped
 
 from jaxseg.errors import UserError
 from jaxseg.types import IGNORE
@@ -61,7 +61,7 @@ def check_pixels(case: dict, *, num_classes: int, files: Sequence[str]) -> None:
         check_labels(label, num_classes, files[-1])
 
 
-def integral(mask: Shaped[np.ndarray, "..."], name: str) -> Int[np.ndarray, "..."]:
+def integral(mask: Shaped[np.ndarray, "..."], name: str) -> Integer[np.ndarray, "..."]:
     """A mask that some tool stored as float, as integers; refuses fractions."""
     if mask.dtype == bool:
         return mask.astype(np.uint8)

@@ -3,13 +3,14 @@
 Axes are as the file has them, channels last: ``[h w c]``, ``[d h w c]`` for the pages of a TIFF,
 ``[x y z c]`` for NIfTI. A multi-page TIFF is a volume where the data set has rank 3 and a sequence
 of slices (``page``) where it has rank 2. ``.npy`` files are memory-mapped, so that reading a patch
-of a large one costs a patch. Orientation tags (EXIF, NIfTI affine) are not applied: image and mask
+of a large one costs a patch. Pillow reads 16-bit colour PNG as 8 bit (16-bit grey is kept; store
+colour as TIFF). Orientation tags (EXIF, NIfTI affine) are not applied: image and mask
 of one pair share the pixel grid, and that is what training needs.
 """
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Shaped
@@ -66,7 +67,7 @@ def read_image(
     Palettes are resolved to colours. Raises UserError for a file that is missing, truncated, no
     image, of another rank, or that holds NaN or infinity.
     """
-    array = _reading(path, lambda p: _decode(p, page, mask=False))
+    array = _reading(path, lambda p: _decode(p, rank, page, mask=False))
     array = _with_channel_axis(array, rank, str(path))
     if array.dtype == np.float64:
         array = array.astype(np.float32)
@@ -83,7 +84,7 @@ def read_mask(
 
     Palette images give their indices, not their colours.
     """
-    array = _reading(path, lambda p: _decode(p, page, mask=True))
+    array = _reading(path, lambda p: _decode(p, rank, page, mask=True))
     if array.ndim == rank + 1 and array.shape[-1] in (1, 2):
         array = array[..., 0]
     if array.ndim == rank + 1 and array.shape[-1] in (3, 4):
@@ -107,10 +108,10 @@ def _reading(path: Path | str, read: Callable[[Path], Read]) -> Read:
         raise UserError(f"{path}: truncated, or not an image ({why})") from error
 
 
-def _decode(path: Path, page: int | None, *, mask: bool) -> np.ndarray:
+def _decode(path: Path, rank: int, page: int | None, *, mask: bool) -> np.ndarray:
     kind = suffix(path)
     if kind in (".tif", ".tiff"):
-        return _tiff(path, page, mask=mask)
+        return _tiff(path, rank, page, mask=mask)
     if page is not None:
         raise UserError(f"{path}: only a TIFF holds pages")
     if kind in (".nii", ".nii.gz"):
@@ -154,39 +155,50 @@ def _tiff_layout(path: Path) -> tuple[str, tuple[int, ...]]:
         return series.axes, series.shape
 
 
-def _tiff(path: Path, page: int | None, *, mask: bool) -> np.ndarray:
-    """``[page? y x c?]`` with channels last, or the one page that is asked for."""
+def _tiff(path: Path, rank: int, page: int | None, *, mask: bool) -> np.ndarray:
+    """``[*spatial c?]``: the whole file, or the one page that is asked for."""
     import tifffile
 
     with tifffile.TiffFile(path) as tiff:
-        series, length = tiff.series[0], path.stat().st_size
-        for part in series.pages:  # tifffile fills what lies beyond the end with zeros
-            ends = zip(part.dataoffsets, part.databytecounts, strict=True) if part else ()
-            if any(start + count > length for start, count in ends):
-                raise UserError(f"{path}: truncated, data beyond the end of the file")
+        series = tiff.series[0]
+        _refuse_truncated(series, path)
         axes, colormap = series.axes, series.keyframe.colormap
         one = page is not None and len(series.pages) == series.shape[0] and axes[0] not in "YXSC"
-        try:
-            array = series.pages[page].asarray() if one else series.asarray()  # type: ignore[union-attr,index]
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            # LZW and JPEG inside TIFF: Pillow's libtiff knows them.
-            frames = [page] if one else range(len(series.pages))
-            array = np.squeeze(np.stack([_pillow(path, mask=mask, frame=f) for f in frames]))  # type: ignore[arg-type]
-        axes = axes[1:] if one else axes
+        array = _tiff_pixels(series, path, page if one else None, mask=mask)
+    if one:
+        axes, page = axes[1:], None
     if colormap is not None and not mask and array.dtype in (np.uint8, np.uint16):
         return np.moveaxis(colormap[:, array], 0, -1)
-    for channel in "SC":
-        if channel in axes:
-            array = np.moveaxis(array, axes.index(channel), -1)
-            axes = axes.replace(channel, "")
-            break
-    array = array[..., :3] if array.ndim == len(axes) + 1 and array.shape[-1] == 4 else array
-    if page is None or one:
-        return array
-    lead = len(axes) - 2
-    return array.reshape(-1, *array.shape[lead:])[page]
+    channel = next((c for c in "SC" if c in axes), None)
+    if channel is not None:
+        array = np.moveaxis(array, axes.index(channel), -1)
+        axes = axes.replace(channel, "")
+        array = array[..., :3] if array.shape[-1] == 4 and channel == "S" else array
+    lead = len(axes) - rank
+    if page is None and lead > 0:
+        raise UserError(f"{path}: a stack of {pages(path, rank=rank)} slices; rank=3 reads volumes")
+    return array if page is None else array.reshape(-1, *array.shape[lead:])[page]
+
+
+def _refuse_truncated(series: Any, path: Path) -> None:
+    """tifffile fills what lies beyond the end of a file with zeros."""
+    length = path.stat().st_size
+    for part in series.pages:
+        ends = zip(part.dataoffsets, part.databytecounts, strict=True) if part else ()
+        if any(start + count > length for start, count in ends):
+            raise UserError(f"{path}: truncated, data beyond the end of the file")
+
+
+def _tiff_pixels(series: Any, path: Path, page: int | None, *, mask: bool) -> np.ndarray:
+    try:
+        return series.asarray() if page is None else series.pages[page].asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+    # LZW and JPEG inside TIFF need a further package there; Pillow's libtiff knows them
+    frames = range(len(series.pages)) if page is None else [page]
+    array = np.stack([_pillow(path, mask=mask, frame=frame) for frame in frames])
+    return array[0] if len(frames) == 1 else array
 
 
 def _nifti(path: Path) -> np.ndarray:
@@ -204,10 +216,6 @@ def _with_channel_axis(array: np.ndarray, rank: int, name: str) -> np.ndarray:
         return array[..., None]
     if array.ndim == rank + 1 and array.shape[-1] <= 64:
         return array
-    if array.ndim > rank and suffix(name) in (".tif", ".tiff"):
-        raise UserError(
-            f"{name}: a stack of {array.shape[0]} slices; say which page, or use rank=3"
-        )
     raise UserError(f"{name}: {size(array.shape)} is no image of rank {rank}; set the data's rank")
 
 

@@ -5,7 +5,6 @@ global batch. So batches depend on the seed and the batch size only: not on the 
 processes, of worker processes or of threads, and not on where a run was interrupted.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,9 @@ THREADS = 2
 AHEAD = 4
 """Batches read ahead of the one in use."""
 
+ENDLESS = 1 << 62
+"""Examples in a run; grain counts in 64 bits."""
+
 
 @dataclass(frozen=True)
 class Data:
@@ -42,7 +44,7 @@ class Data:
     Images smaller than the patch are filled up at their end: reflected image, IGNORE label.
     ``sampling``: an epoch sees one random patch of each case, or every patch of a grid over each.
     ``foreground``: share of the random patches that are centred on a pixel of a uniformly chosen
-    foreground class (any but 0) of their case.
+    foreground class (any but 0) of their case; a case without any gives a patch at random.
     ``normalize``: "unit" puts integers into [0, 1] by their dtype's full scale; "zscore" takes mean
     and deviation of each channel over the whole image (not over the patch).
     ``workers``: processes that decode and cut; each keeps its own memory cache, so with many of
@@ -220,7 +222,7 @@ class Rows:
     start: int
 
     def __len__(self) -> int:
-        return (sys.maxsize // self.batch_size - self.start) * self.count
+        return (ENDLESS // self.batch_size - self.start) * self.count
 
     def __getitem__(self, index: int) -> dict:
         batch, row = divmod(index, self.count)

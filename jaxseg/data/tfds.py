@@ -48,11 +48,15 @@ class TFDS:
             known = tuple(s for s, there in named.items() if there)
             raise unknown_split(split, known, f"TFDS {self.name}")
         builder = _builder(self.name, folder)
+        if not builder.info.splits:
+            raise UserError(
+                f"data.root={folder}: TFDS {self.name} is not prepared there (tfds build)"
+            )
         asked = named[split].split("[")[0]
         if asked not in builder.info.splits:
             there = tuple(builder.info.splits)
             raise unknown_split(named[split], there, f"data.dataset.splits of TFDS {self.name}")
-        features = tuple(builder.info.features or ())
+        features = tuple(sorted(builder.info.features or ()))
         for key in (self.image_key, self.label_key):
             if key not in features:
                 raise UserError(f"TFDS {self.name}: no feature {key!r}; it has {few(features)}")

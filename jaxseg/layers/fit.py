@@ -3,9 +3,13 @@
 All three also take the symbolic sizes of ``jax.export``.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+Size = tuple[Any, ...]  # of int, or of the symbolic sizes of jax.export
 
 
 def pad_to_multiple(x: Float[Array, "b *s c"], multiple: int) -> Float[Array, "b *t c"]:
@@ -18,12 +22,12 @@ def pad_to_multiple(x: Float[Array, "b *s c"], multiple: int) -> Float[Array, "b
     return jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
 
 
-def crop(x: Float[Array, "b *s c"], size: tuple[int, ...]) -> Float[Array, "b *t c"]:
+def crop(x: Float[Array, "b *s c"], size: Size) -> Float[Array, "b *t c"]:
     """The first ``size`` pixels of each axis: takes the padding off again."""
     return jax.lax.slice(x, (0,) * x.ndim, (x.shape[0], *size, x.shape[-1]))
 
 
-def crop_centre(x: Float[Array, "b *s c"], size: tuple[int, ...]) -> Float[Array, "b *t c"]:
+def crop_centre(x: Float[Array, "b *s c"], size: Size) -> Float[Array, "b *t c"]:
     """The middle ``size`` pixels of each axis; an odd rest is cut at the end."""
     start = [(n - m) // 2 for n, m in zip(x.shape[1:-1], size, strict=True)]
     stop = [o + m for o, m in zip(start, size, strict=True)]

@@ -14,7 +14,9 @@ def fill(images, masks, names=NAMES, size=(6, 8)):
     masks.mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(names):
         rng = np.random.default_rng(i)
-        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(images / f"{name}.jpg")
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(
+            images / f"{name}.jpg"
+        )
         Image.fromarray(rng.integers(0, 2, size, dtype=np.uint8)).save(masks / f"{name}.png")
 
 

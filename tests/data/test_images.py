@@ -93,9 +93,7 @@ def test_a_stack_of_colour_pages_keeps_its_colours(tmp_path):
 def test_planar_channels_and_imagej_hyperstacks_end_up_channels_last(tmp_path):
     stack = RNG.integers(0, 65536, (2, 3, 7, 9), dtype=np.uint16)  # z c y x
     tifffile.imwrite(tmp_path / "h.tif", stack, imagej=True, metadata={"axes": "ZCYX"})
-    np.testing.assert_array_equal(
-        read_image(tmp_path / "h.tif", rank=3), np.moveaxis(stack, 1, -1)
-    )
+    np.testing.assert_array_equal(read_image(tmp_path / "h.tif", rank=3), np.moveaxis(stack, 1, -1))
     assert pages(tmp_path / "h.tif") == 2
     np.testing.assert_array_equal(
         read_image(tmp_path / "h.tif", page=1), np.moveaxis(stack[1], 0, -1)
@@ -156,7 +154,9 @@ def test_a_damaged_file_is_one_line_that_names_it(tmp_path, name, damage):
     else:
         Image.fromarray(big).save(path)
     whole = path.read_bytes()
-    path.write_bytes({"truncated": whole[: len(whole) * 2 // 3], "text": b"no", "empty": b""}[damage])
+    path.write_bytes(
+        {"truncated": whole[: len(whole) * 2 // 3], "text": b"no", "empty": b""}[damage]
+    )
     rank = 3 if name == "a.nii.gz" else 2
     with pytest.raises(UserError) as caught:
         read_image(path, rank=rank)

@@ -37,19 +37,25 @@ def image(name: str, size: tuple[int, ...] | None = None, batch: int = 2) -> jax
 
 
 @functools.cache
-def variables(model: nn.Module, rank: int = 2):
-    x = jnp.zeros((1, *(44,) * rank, 2))
-    v = jax.jit(functools.partial(model.init, train=False))(jax.random.key(0), x)
-    # moved off the special values (scale 1, bias 0, mean 0) of an untrained network
-    leaves, tree = jax.tree.flatten(v)
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    noise = [0.1 * jax.random.uniform(k, a.shape) for k, a in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(tree, [a + n for a, n in zip(leaves, noise, strict=True)])
+def variables(model: nn.Module):
+    """Random, off the special values (scale 1, bias 0, mean 0) of an untrained network."""
+    x, random = jnp.zeros((1, 44, 44, 2)), np.random.RandomState(0)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))
+
+    def draw(leaf):
+        a = random.standard_normal(leaf.shape).astype("f4")
+        return jnp.asarray(a / np.sqrt(a.size / a.shape[-1]) if a.ndim > 1 else 1 + 0.1 * a)
+
+    return jax.tree.map(draw, shapes)
 
 
 @functools.cache
 def predict(model: nn.Module):
     return jax.jit(lambda v, x: model.apply(v, x, train=False))
+
+
+def close(a, b, tolerance: float = 1e-5) -> None:
+    assert abs(a - b).max() <= tolerance * abs(a).max()
 
 
 def test_every_network_stands_in_these_tests():
@@ -90,7 +96,7 @@ def test_half_precision_is_close_and_gives_float32(name: str, encoder: str):
     half = predict(model.clone(dtype="bfloat16"))(v, x)
     for a, b in zip(jax.tree.leaves(exact), jax.tree.leaves(half), strict=True):
         assert b.dtype == jnp.float32
-        assert abs(a - b).max() <= 0.06 * abs(a).max()
+        close(a, b, 0.05)
 
 
 @pytest.mark.parametrize(("name", "encoder"), CASES)
@@ -126,12 +132,11 @@ def test_prediction_does_not_depend_on_jit_batch_or_the_time_of_day(name: str, e
     model = network(name, encoder)
     v, x = variables(model), image(name)
     two = predict(model)(v, x)
-    same = functools.partial(jax.tree.map, lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4))
     jax.tree.map(np.testing.assert_array_equal, two, predict(model)(v, x))
-    same(two, model.apply(v, x, train=False))
+    jax.tree.map(close, two, model.apply(v, x, train=False))
     ones = [predict(model)(v, x[i : i + 1]) for i in (0, 1)]
-    same(two, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *ones))
-    same(two, model.apply(jax.tree.map(np.asarray, v), np.asarray(x), train=False))
+    jax.tree.map(close, two, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *ones))
+    jax.tree.map(close, two, model.apply(jax.tree.map(np.asarray, v), np.asarray(x), train=False))
 
 
 @pytest.mark.parametrize(("name", "encoder"), CASES)
@@ -151,9 +156,9 @@ def test_fields_are_plain_values(name: str, encoder: str):
 def test_one_export_serves_every_size(name: str, encoder: str):
     model = network(name, encoder)
     v = variables(model)
-    sizes = "b, 4*h, 4*w, 2" if name == "unet_2015" else "b, h, w, 2"
+    sizes = "b, 4*h + 40, 4*w + 40, 2" if name == "unet_2015" else "b, h, w, 2"
     x = jax.ShapeDtypeStruct(export.symbolic_shape(sizes), jnp.float32)
     exported = export.export(jax.jit(lambda x: model.apply(v, x, train=False).logits))(x)
     for size in [(44, 48), (52, 44)] if name == "unet_2015" else [(33, 46), (64, 32)]:
         x = image(name, size, batch=1)
-        np.testing.assert_allclose(exported.call(x), predict(model)(v, x).logits, atol=2e-4)
+        close(exported.call(x), predict(model)(v, x).logits)

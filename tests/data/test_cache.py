@@ -1,0 +1,76 @@
+import errno
+import pickle
+
+import numpy as np
+import pytest
+
+from jaxseg.data.cache import Disk, Memory, Nothing
+from jaxseg.errors import UserError
+
+
+def maker(calls, size=100):
+    def make():
+        calls.append(1)
+        return {"name": "a", "image": np.arange(size, dtype=np.uint8)}
+
+    return make
+
+
+def test_memory_decodes_once_until_it_is_full():
+    calls, cache = [], Memory(limit=150)
+    for _ in range(3):
+        cache.fetch("a", maker(calls))
+    assert len(calls) == 1 and cache.used == 100
+    for _ in range(3):
+        cache.fetch("b", maker(calls))  # does not fit: decoded each time
+    assert len(calls) == 4 and cache.used == 100
+
+
+def test_memory_arrives_empty_in_another_process():
+    cache = Memory(limit=150)
+    cache.fetch("a", maker([]))
+    sent = pickle.loads(pickle.dumps(cache))
+    assert (sent.limit, sent.used) == (150, 0)
+
+
+def test_nothing_is_kept_by_nothing():
+    calls = []
+    for _ in range(2):
+        Nothing().fetch("a", maker(calls))
+    assert len(calls) == 2
+
+
+def test_disk_keeps_across_runs_and_maps_what_is_large(tmp_path):
+    calls = []
+    for _ in range(2):
+        case = Disk(tmp_path).fetch("a", maker(calls, size=2**20))
+        assert case["name"] == "a" and isinstance(case["image"], np.memmap)
+        np.testing.assert_array_equal(case["image"], np.arange(2**20, dtype=np.uint8))
+    assert len(calls) == 1
+    Disk(tmp_path).fetch("another key", maker(calls))
+    assert len(calls) == 2
+
+
+def test_a_damaged_entry_is_made_again(tmp_path):
+    calls = []
+    Disk(tmp_path).fetch("a", maker(calls))
+    next(tmp_path.glob("*/image.npy")).write_bytes(b"half")
+    case = Disk(tmp_path).fetch("a", maker(calls))
+    assert len(calls) == 2 and case["image"].size == 100
+
+
+def test_what_lies_on_disk_as_an_array_is_not_copied(tmp_path):
+    np.save(tmp_path / "own.npy", np.zeros(10))
+    cache = tmp_path / "cache"
+    Disk(cache).fetch("a", lambda: {"name": "a", "image": np.load(tmp_path / "own.npy", "r")})
+    assert not cache.exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(UserError, match="cannot be written .No space left"):
+        Disk(tmp_path).fetch("a", maker([]))
+    assert list(tmp_path.iterdir()) == []

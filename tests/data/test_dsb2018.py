@@ -1,0 +1,50 @@
+import csv
+
+import numpy as np
+import pytest
+
+from jaxseg.data import DSB2018
+from jaxseg.errors import UserError
+
+
+def ids(root, split):
+    return {pair.name for pair in DSB2018().open(root, split).pairs}
+
+
+def test_groups_of_size_and_background_lie_in_one_split_each(shared):
+    root = str(shared / "data/dsb2018")
+    parts = {s: ids(root, s) for s in ("train", "validation", "test")}
+    assert {s: len(p) for s, p in parts.items()} == {"train": 451, "validation": 93, "test": 120}
+    groups = {}
+    with open(shared / "data/dsb2018/index.csv") as file:
+        for row in csv.DictReader(file):
+            (split,) = [s for s, p in parts.items() if row["id"] in p]
+            groups.setdefault((row["h"], row["w"], row["background"]), set()).add(split)
+    assert len(groups) == 10 and all(len(splits) == 1 for splits in groups.values())
+
+
+def test_every_image_has_three_channels_and_its_nuclei_are_numbered(shared):
+    root = shared / "data/dsb2018"
+    with open(root / "index.csv") as file:
+        index = {row["id"]: row for row in csv.DictReader(file)}
+    source = DSB2018(instances=True).open(str(root), "train")
+    modes = set()
+    for i in range(0, len(source), 60):
+        case, row = source[i], index[source[i]["name"]]
+        modes.add(row["mode"])
+        assert case["image"].shape == (int(row["h"]), int(row["w"]), 3)
+        assert case["instance"].max() == int(row["instances"])
+        np.testing.assert_array_equal(case["label"], case["instance"] > 0)
+    assert modes == {"grey", "rgb"}
+
+
+def test_the_rim_is_a_third_class_if_asked_for(shared):
+    dataset = DSB2018(boundary=True)
+    case = dataset.open(str(shared / "data/dsb2018"), "validation")[0]
+    assert set(np.unique(case["label"])) == {0, 1, 2} and "instance" not in case
+    assert dataset.num_classes == len(dataset.class_names) == 3
+
+
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"index\.csv: no such file"):
+        DSB2018().open(str(tmp_path), "train")

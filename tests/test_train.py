@@ -1,0 +1,234 @@
+import dataclasses
+import json
+import signal
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from jaxseg import checkpoint, config, report
+from jaxseg.errors import UserError
+from jaxseg.evaluate import Evaluator, evaluate
+from jaxseg.optimizers import SGD, Constant
+from jaxseg.sharding import MeshShape
+from jaxseg.train import compile_step, init, stop_requests, train
+
+
+def restored(workdir, experiment, step):
+    return checkpoint.restore(workdir, step, checkpoint.abstract_state(experiment))
+
+
+def losses(workdir):
+    lines = report.read_metrics(workdir / "metrics.jsonl")
+    return [(line["step"], line["loss"]) for line in lines if "loss" in line]
+
+
+def test_a_workdir_holds_all_that_the_design_says(tiny, tmp_path):
+    summary = train(tiny(), tmp_path)
+    names = {path.name.split(".")[0] for path in tmp_path.iterdir()}
+    assert names >= {
+        "experiment", "metrics", "summary", "progress", "samples", "events", "checkpoints",
+    }  # fmt: skip
+    written = json.loads((tmp_path / "summary.json").read_text())
+    assert written["step"] == summary["step"] == 4
+    assert set(written) >= {
+        "step", "best_step", "validation", "seconds", "images_per_second", "compilations",
+        "device", "versions",
+    }  # fmt: skip
+    assert set(written["validation"]) >= {"dice", "iou", "dice_per_class", "iou_per_class"}
+    assert config.read_json(tmp_path / "experiment.json") == tiny()
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tiny, tmp_path):
+    experiment = tiny(steps=6, every=3, ema=0.9)
+    train(experiment, tmp_path / "whole")
+    train(experiment, tmp_path / "parts", until=2)
+    assert checkpoint.steps(tmp_path / "parts") == [2]
+    train(experiment, tmp_path / "parts", resume=True)
+    whole, progress = restored(tmp_path / "whole", experiment, 6)
+    parts, again = restored(tmp_path / "parts", experiment, 6)
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert progress["data"] == again["data"]
+    assert progress["best"] == again["best"] and progress["scores"] == again["scores"]
+
+
+def test_resume_without_a_checkpoint_begins_at_the_beginning(tiny, tmp_path):
+    experiment = tiny(steps=2)
+    config.write_json(experiment, tmp_path / "experiment.json")
+    assert train(experiment, tmp_path, resume=True)["step"] == 2
+
+
+def test_resuming_a_finished_run_changes_nothing(tiny, tmp_path):
+    experiment = tiny(steps=2)
+    first = train(experiment, tmp_path)
+    files = {p: p.read_bytes() for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
+    again = train(experiment, tmp_path, resume=True)
+    assert again["step"] == 2 and again["validation"] == first["validation"]
+    assert all(path.read_bytes() == content for path, content in files.items())
+
+
+def test_a_workdir_that_holds_a_run_is_never_overwritten_in_silence(tiny, tmp_path):
+    train(tiny(steps=2), tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"--resume .* --overwrite"):
+        train(tiny(steps=2), tmp_path)
+    with pytest.raises(UserError, match="exclude each other"):
+        train(tiny(steps=2), tmp_path, resume=True, overwrite=True)
+    with pytest.raises(UserError, match="recipe.dtype is 'float32'"):
+        train(tiny(steps=2, dtype="bfloat16"), tmp_path, resume=True)
+    train(tiny(steps=3, every=3), tmp_path, overwrite=True)
+    assert checkpoint.steps(tmp_path) == [3]
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_bad_experiment_leaves_the_old_run_as_it_was(tiny, tmp_path):
+    train(tiny(steps=2), tmp_path)
+    with pytest.raises(UserError, match="batch_size=3"):
+        train(tiny(batch_size=3, mesh=MeshShape(data=2)), tmp_path, overwrite=True)
+    assert checkpoint.steps(tmp_path) == [2]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_last_good_checkpoint(tiny, tmp_path):
+    blow_up = SGD(learning_rate=Constant(1e30))
+    with pytest.raises(UserError, match=r"step \d: the loss is not finite \(.*last good") as caught:
+        train(tiny(steps=8, every=1, optimizer=blow_up, augment=None), tmp_path)
+    kept = checkpoint.steps(tmp_path)
+    assert str(kept[-1]) in str(caught.value).rsplit("checkpoints/", 1)[-1]
+
+
+def test_patience_stops_a_run_that_does_not_improve(tiny, tmp_path):
+    frozen = SGD(learning_rate=Constant(1e-30), momentum=0.0)
+    experiment = tiny(steps=20, every=1, optimizer=frozen, augment=None)
+    patient = dataclasses.replace(experiment.evaluation, patience=2)
+    experiment = dataclasses.replace(experiment, evaluation=patient)
+    summary = train(experiment, tmp_path)
+    assert summary["step"] < 20
+    assert summary["step"] == summary["best_step"] + 2
+
+
+def test_metrics_of_a_resumed_run_have_each_step_once(tiny, tmp_path):
+    experiment = tiny(steps=4, every=2)
+    train(experiment, tmp_path, until=3)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "loss": 99.0}\n{"step": 4, "lo')  # written, then killed
+    train(experiment, tmp_path, resume=True)
+    steps = [step for step, _ in losses(tmp_path)]
+    assert steps == sorted(set(steps)) and 99.0 not in dict(losses(tmp_path)).values()
+
+
+def test_signals_ask_to_stop_and_old_handlers_come_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_requests() as asked:
+        assert not asked(1)
+        signal.raise_signal(signal.SIGTERM)
+        assert asked(2)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_training_works_outside_the_main_thread(tiny, tmp_path):
+    thread = threading.Thread(target=train, args=(tiny(steps=1, every=1), tmp_path))
+    thread.start()
+    thread.join()
+    assert checkpoint.steps(tmp_path) == [1]
+
+
+def five_steps(experiment):
+    """Losses and final state of five steps on the experiment's mesh."""
+    mesh = experiment.mesh.build()
+    batches = iter(experiment.data.train(batch_size=experiment.batch_size, seed=0))
+    example = next(batches)
+    found = []
+    with jax.set_mesh(mesh):
+        step, place, _ = compile_step(experiment, mesh, example)
+        state = init(experiment, mesh, example)
+        for _ in range(5):
+            state, scalars = step(state, place(next(batches)))
+            found.append(float(scalars["loss"]))
+    batches.close()
+    return found, state
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_eight_devices_give_the_losses_and_parameters_of_one(tiny, augmented):
+    """With BatchNorm, over data=2 fsdp=2 spatial=2.
+
+    Plain SGD at a small rate: a ReLU or a maximum that falls the other way by rounding grows by
+    a factor of ten a step at 0.1, on one device as on eight.
+    """
+    from jaxseg.augment import Augment
+    from jaxseg.data import Data, Synthetic
+    from jaxseg.encoders import Plain
+    from jaxseg.models import UNet
+
+    fields = {
+        "data": Data(dataset=Synthetic(size=(32, 32), count=(8, 2, 2), radius=(3.0, 5.0))),
+        "model": UNet(num_classes=2, encoder=Plain(widths=(8, 16, 32))),
+        "optimizer": SGD(learning_rate=Constant(0.01)),
+        "augment": Augment(flip=0.5, rotate=20.0, elastic=2.0, noise=0.1) if augmented else None,
+        "steps": 5,
+        "ema": 0.5,
+    }
+    one_losses, one = five_steps(tiny(**fields))
+    many_losses, many = five_steps(tiny(mesh=MeshShape(data=2, fsdp=2, spatial=2), **fields))
+    np.testing.assert_allclose(many_losses, one_losses, atol=1e-4)
+    assert any("fsdp" in str(x.sharding.spec) for x in jax.tree.leaves(many.params)), (
+        "nothing was sliced over fsdp"
+    )
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_the_step_compiles_once(tiny, tmp_path):
+    from jaxseg.train import count_compilations
+
+    experiment = tiny(steps=8, every=4)
+    mesh = experiment.mesh.build()
+    batches = iter(experiment.data.train(batch_size=4, seed=0))
+    example = next(batches)
+    with jax.set_mesh(mesh), count_compilations() as compilations:
+        step, place, _ = compile_step(experiment, mesh, example)
+        state = init(experiment, mesh, example)
+        state, _ = step(state, place(example))
+        first = len(compilations)
+        for _ in range(3):
+            state, _ = step(state, place(next(batches)))
+        assert len(compilations) == first
+    batches.close()
+
+
+def test_evaluation_is_exact_over_a_ragged_last_batch_and_any_mesh(tiny, tmp_path):
+    experiment = tiny(steps=2)
+    train(experiment, tmp_path)
+    variables = checkpoint.load(tmp_path)[1]
+    one, _ = Evaluator(experiment, MeshShape(data=1).build())(variables)
+    many, _ = Evaluator(experiment, MeshShape(data=2, fsdp=2, spatial=2).build())(variables)
+    np.testing.assert_array_equal(one.matrix, many.matrix)
+    assert one.matrix.sum() == 3 * 32 * 32
+
+
+def test_evaluate_repeats_the_scores_of_the_summary(tiny, tmp_path):
+    summary = train(tiny(), tmp_path)
+    scores = evaluate(tmp_path)
+    assert scores["step"] == summary["best_step"]
+    assert scores["dice"] == pytest.approx(summary["validation"]["dice"], abs=1e-6)
+    evaluate(tmp_path, "test", tta=True)
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert set(written) == {"validation", "test"}
+
+
+def test_accumulation_trains_in_the_loop(tiny, tmp_path):
+    assert train(tiny(steps=2, accumulate=2), tmp_path)["step"] == 2
+
+
+def test_a_volume_trains_in_the_loop(tiny, tmp_path):
+    from jaxseg.augment import Augment
+    from jaxseg.data import Data, Synthetic
+
+    volumes = Synthetic(size=(16, 16, 16), count=(4, 1, 1), radius=(3.0, 5.0))
+    experiment = tiny(
+        steps=2, data=Data(dataset=volumes, patch=(8, 8, 8)), augment=Augment(flip=0.5)
+    )
+    window = dataclasses.replace(experiment.evaluation, window=(8, 8, 8))
+    assert train(dataclasses.replace(experiment, evaluation=window), tmp_path)["step"] == 2
