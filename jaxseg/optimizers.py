@@ -169,7 +169,7 @@ def _warmed(warmup: int, peak: float, steps: int, after: optax.Schedule) -> opta
 
 
 def _fitting(warmup: int, steps: int) -> int:
-    """``warmup``, or all steps but the last of a run that is shorter: ``steps=5`` tries a config."""
+    """``warmup``, or all but the last step of a shorter run: ``steps=5`` tries a config."""
     if warmup < 0:
         raise UserError(f"warmup={warmup}: must be at least 0")
     return min(warmup, steps - 1)

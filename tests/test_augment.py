@@ -204,6 +204,18 @@ def test_transposition_swaps_the_last_two_spatial_axes(size):
     assert same(apply(swap, KEY, out), batch)
 
 
+@sizes
+def test_flips_inside_a_resampling_are_the_exact_ones(size):
+    batch = some(size)
+    exact = Augment(flip=0.5, transpose=0.5)
+    resampled = dataclasses.replace(exact, rotate=1e-5)  # the seed draws the same flips
+    a, b = apply(exact, KEY, batch), apply(resampled, KEY, batch)
+    np.testing.assert_array_equal(a.label, b.label)
+    np.testing.assert_array_equal(a.instance, b.instance)
+    np.testing.assert_allclose(a.image, b.image, atol=1e-4)
+    assert not np.array_equal(a.label, batch.label)
+
+
 def test_a_quarter_turn_is_rot90():
     x = jnp.asarray(some((9, 9)).image[0])
     turn = augment.affine(augment.rotation(jnp.asarray([np.pi / 2]), 2), (9, 9))
@@ -330,12 +342,17 @@ def test_blur_keeps_the_sum_and_spreads_a_point_by_sigma(size):
     middle = tuple(n // 2 for n in size)
     image = np.zeros((*size, 1), np.float32)
     image[middle] = 1
-    blurred = np.asarray(augment.gaussian(jnp.asarray(image), jnp.float32(1.5), 2.0))[..., 0]
+    blurred = np.asarray(augment.gaussian(jnp.asarray(image), jnp.float32(1.0), 1.0))[..., 0]
     assert np.isclose(blurred.sum(), 1, atol=1e-5)
     for axis, n in enumerate(size):
         profile = blurred.sum(tuple(a for a in range(len(size)) if a != axis))
         variance = (profile * (np.arange(n) - n // 2) ** 2).sum()
-        assert np.isclose(variance, 1.5**2, rtol=0.02)
+        assert np.isclose(variance, 1, rtol=0.05)
+
+
+def test_blur_leaves_a_flat_image_flat_up_to_its_borders():
+    image = jnp.full((9, 7, 2), 0.5)
+    np.testing.assert_allclose(augment.gaussian(image, jnp.float32(2), 2.0), image, rtol=1e-6)
 
 
 def test_blur_of_nothing_is_the_image():

@@ -164,7 +164,6 @@ def test_scores_do_not_overflow_where_counts_do_not():
     np.testing.assert_allclose(c.iou(), [1 / 3, 0], rtol=1e-6)
 
 
-@pytest.mark.slow
 def test_counts_are_exact_beyond_the_integers_of_float32():
     pixels = 2**24 + 3
     ones = jnp.ones((1, pixels), jnp.int32)
