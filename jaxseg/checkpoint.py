@@ -29,7 +29,8 @@ from jaxseg.types import Batch
 FOLDER = "checkpoints"
 EXPERIMENT = "experiment.json"
 
-logging.getLogger("orbax").setLevel(logging.ERROR)
+# Orbax logs what it then raises, traceback and all, through absl's logger; here an error is one line.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What only real processes show: signals, sudden death, full disks, several processes as one run."""
+"""What only real processes show: signals, sudden death, full disks, several that are one run."""
 
 import signal
 import socket
