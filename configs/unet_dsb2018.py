@@ -24,8 +24,14 @@ def experiment() -> Experiment:
             losses={"cross_entropy": CrossEntropy(), "dice": Dice()},
             optimizer=AdamW(learning_rate=Cosine(peak=1e-3, warmup=100), weight_decay=1e-4),
             augment=Augment(
-                flip=0.5, transpose=0.5, rotate=45.0, scale=(0.7, 1.4), contrast=(0.7, 1.3),
-                gamma=(0.7, 1.5), blur=1.0, noise=0.03,
+                flip=0.5,
+                transpose=0.5,
+                rotate=45.0,
+                scale=(0.7, 1.4),
+                contrast=(0.7, 1.3),
+                gamma=(0.7, 1.5),
+                blur=1.0,
+                noise=0.03,
             ),  # fmt: skip
         ),
         data=Data(dataset=DSB2018(), root="data/dsb2018", patch=(256, 256), foreground=0.5),

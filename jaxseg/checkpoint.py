@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import logging
 import math
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +28,7 @@ from jaxseg.types import Batch
 FOLDER = "checkpoints"
 EXPERIMENT = "experiment.json"
 
-# Orbax logs what it then raises, traceback and all, through absl's logger; here an error is one line.
+# Orbax logs what it then raises, traceback and all, through absl's logger. One line is enough.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 
@@ -56,7 +55,7 @@ class Saver:
 
     def __init__(self, workdir: Path, policy: config.Checkpoints) -> None:
         """``workdir`` may hold earlier checkpoints; half-written ones are swept away."""
-        keep = [ocp.training.preservation_policies.LatestN(policy.keep)]
+        keep: list[Any] = [ocp.training.preservation_policies.LatestN(policy.keep)]
         best = policy.best
         if best is not None:
             keep.append(
@@ -69,10 +68,13 @@ class Saver:
         self._folder = workdir / FOLDER
         self._last_good: int | None = None
         self._pending: int | None = None
+        # Any: orbax's own policies miss the protocol that its signature names.
+        kept: Any = ocp.training.preservation_policies.AnyPreservationPolicy(keep)
+        every_time: Any = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
         self._checkpointer = ocp.training.Checkpointer(
-            self._folder.absolute(),
-            preservation_policy=ocp.training.preservation_policies.AnyPreservationPolicy(keep),
-            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            str(self._folder.absolute()),
+            preservation_policy=kept,
+            save_decision_policy=every_time,
             cleanup_tmp_directories=True,
         )
         latest = self._checkpointer.latest
@@ -97,7 +99,7 @@ class Saver:
         self.wait()
         if self._last_good == step:
             return
-        numbers = {name: float(v) for name, v in scores.items() if math.isfinite(v)}
+        numbers: Any = {name: float(v) for name, v in scores.items() if math.isfinite(v)}
         with self._explained(step):
             self._pending = step
             self._checkpointer.save_checkpointables_async(
@@ -146,7 +148,7 @@ class Saver:
 
 
 def steps(workdir: str | Path) -> list[int]:
-    """The steps of whole checkpoints, ascending. Stray files and half-written saves are no steps."""
+    """The steps of whole checkpoints, ascending; stray files and half-written saves are none."""
     folder = Path(workdir) / FOLDER
     if not folder.is_dir():
         return []
@@ -179,7 +181,7 @@ def restore(workdir: Path, step: int, abstract: TrainState) -> tuple[TrainState,
     wanted = _placed(abstract._asdict())
     _compare(folder, _tree_of(folder), wanted)
     with _readable(folder):
-        loaded = ocp.load(folder.absolute(), wanted, checkpointable_name="state")
+        loaded = ocp.load(str(folder.absolute()), wanted, checkpointable_name="state")
     return TrainState(**loaded), _metadata(folder)["progress"]
 
 
@@ -208,7 +210,7 @@ def load(
     only_these.pytree.loading.partial_load = True  # not the optimizer's
     with _readable(folder), only_these:
         loaded = ocp.load(
-            folder.absolute(),
+            str(folder.absolute()),
             _placed({part: getattr(wanted, part) for part in parts}),
             checkpointable_name="state",
         )
@@ -240,7 +242,7 @@ def _placed(tree: Any) -> Any:
 def _metadata(folder: Path) -> dict[str, Any]:
     """What ``Saver.save`` noted beside the state: ``progress`` and ``scores``."""
     with _readable(folder):
-        noted = ocp.checkpointables_metadata(folder.absolute()).custom_metadata
+        noted = ocp.checkpointables_metadata(str(folder.absolute())).custom_metadata
         return {"progress": noted["progress"], "scores": noted["scores"]}  # pyright: ignore
 
 
@@ -252,7 +254,7 @@ def _tree_of(folder: Path) -> dict[str, Any]:
                 "remove this folder to use an earlier step"
             )
     with _readable(folder):
-        return dict(ocp.metadata(folder.absolute(), checkpointable_name="state").metadata)
+        return dict(ocp.metadata(str(folder.absolute()), checkpointable_name="state").metadata)
 
 
 @contextlib.contextmanager

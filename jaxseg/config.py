@@ -92,7 +92,8 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     path = Path(path)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, _siblings(path), 1)
-        raise UserError(f"{path}: no such config file{f'; did you mean {near[0]}?' * bool(near)}")
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"{path}: no such config file{hint}")
     spec = importlib.util.spec_from_file_location(f"jaxseg_config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path}: a config is a Python file that ends in .py")
@@ -153,7 +154,7 @@ def _replaced(node: Any, path: list[str], value: Any, dotted: str) -> Any:
         new = _converted(_named(old, value), _hints(type(node))[name], dotted)
     if isinstance(node, Mapping):
         return {**node, name: new}
-    return dataclasses.replace(node, **{name: new})
+    return dataclasses.replace(node, **{name: new})  # pyright: ignore[reportArgumentType]
 
 
 def _named(old: Any, value: Any) -> Any:

@@ -1,11 +1,9 @@
-"""What commands leave on the disk: files that are whole or absent, and compiled programs."""
+"""What commands leave on the disk: files that are whole or absent."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-
-import jax
 
 from jaxseg.errors import UserError
 
@@ -37,11 +35,3 @@ def folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path}: the folder could not be made ({error.strerror})") from error
-
-
-def cache_compilations() -> None:
-    """Keep compiled programs on the disk between runs, unless the user has chosen a place."""
-    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
-        root = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-        jax.config.update("jax_compilation_cache_dir", str(root / "jaxseg" / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

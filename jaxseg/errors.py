@@ -11,12 +11,12 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class UserError(Exception):
     """A mistake in the input: one line that names the file or the option and what to change.
 
-    The commands print it on stderr and exit with code 2; a traceback is shown under ``--debug`` only.
+    The commands print it on stderr and exit with code 2; ``--debug`` shows the traceback.
     """
 
 
 def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> None:
-    """Run a command to its exit code: 0 on success, 2 and one line on stderr on a user's mistake."""
+    """Run a command: exit code 0 on success, 2 and one line on stderr on a user's mistake."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         main(arguments)

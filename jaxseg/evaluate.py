@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import functools
 import json
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,20 +81,19 @@ class Evaluator:
         if not all(isinstance(x.sharding, NamedSharding) for x in jax.tree.leaves(variables)):
             variables = jax.device_put(variables, sharding.replicated(self._mesh))
         shown: list[Sample] = []
-        matrices = []
+        counted: list[Confusion] = []
         for cases, arrays in self._batches():
             with jax.set_mesh(self._mesh):
                 counts, prediction = _score(
                     self._model, variables, *arrays, tiles=self._tiles, k=self._dataset.num_classes
                 )
-            matrices.append(counts.matrix)  # fetched at the end: nothing here waits for the device
+            counted.append(counts)  # fetched at the end: nothing here waits for the device
             if len(shown) < samples and cases:
                 local = np.asarray(prediction.addressable_data(0))
                 for case, labels in zip(cases[: samples - len(shown)], local, strict=False):
                     inside = tuple(slice(n) for n in case["label"].shape)
                     shown.append(Sample(case["image"], case["label"], labels[inside]))
-        total = sum(np.asarray(matrix, np.int64) for matrix in matrices)
-        return Confusion(matrix=total), shown
+        return functools.reduce(operator.add, [c.on_host() for c in counted]), shown
 
     def _batches(self) -> Iterator[tuple[list[dict[str, Any]], tuple[jax.Array, ...]]]:
         n = self._batch_size

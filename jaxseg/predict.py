@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from jaxseg import checkpoint, config, disk, errors, inference, report
+from jaxseg import checkpoint, config, disk, errors, inference, process, report
 from jaxseg.config import Experiment
 from jaxseg.data import images
 from jaxseg.data.cases import moments, normalize
@@ -299,7 +299,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files of the output")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(arguments)
-    disk.cache_compilations()
+    process.cache_compilations()
     begun = time.perf_counter()
     files = each(
         options.workdir,

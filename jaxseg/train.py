@@ -2,12 +2,10 @@
 
 import argparse
 import contextlib
-import dataclasses
 import math
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxseg import checkpoint, config, disk, errors, sharding
+from jaxseg import checkpoint, config, errors, process, sharding
 from jaxseg.checkpoint import Saver
 from jaxseg.config import Experiment
 from jaxseg.errors import UserError
@@ -58,17 +56,17 @@ def train(
             stack.enter_context(checkpoint.lock(workdir))
         _admit(experiment, workdir, resume=resume, overwrite=overwrite)
         rows = sharding.local_rows(mesh, experiment.batch_size)
-        batches = iter(
-            experiment.data.train(batch_size=experiment.batch_size, seed=experiment.seed, rows=rows)
+        batches = experiment.data.train(
+            batch_size=experiment.batch_size, seed=experiment.seed, rows=rows
         )
-        stack.callback(getattr(batches, "close", lambda: None))
+        stack.callback(batches.close)
         evaluator = Evaluator(experiment, mesh)
         before = batches.get_state()
         example = next(batches)
         batches.set_state(before)
         sharding.check_rows(mesh, experiment.recipe.model, example.label.shape[1:])
         stack.enter_context(jax.set_mesh(mesh))
-        compilations = stack.enter_context(count_compilations())
+        compilations = stack.enter_context(process.count_compilations())
         step, place, state = compile_step(experiment, mesh, example)
 
         _prepare(experiment, workdir, resume=resume, overwrite=overwrite)
@@ -85,7 +83,7 @@ def train(
         run = _Run(experiment, saver, log, evaluator, progress)
         if progress["step"] == 0:
             state = init(experiment, mesh, example)
-        stopping = stack.enter_context(stop_requests())
+        stopping = stack.enter_context(process.stop_requests())
         for number in range(progress["step"] + 1, experiment.steps + 1):
             state, scalars = step(state, place(next(batches)))
             run.log(number, scalars)  # fetches the step before: this one is on its way
@@ -131,7 +129,7 @@ def compile_step(
 
 
 def init(experiment: Experiment, mesh: Mesh, example: Batch) -> TrainState:
-    """The state of step 0, on the mesh. The same for every mesh: random bits do not depend on it."""
+    """The state of step 0, on the mesh; random bits do not depend on the mesh."""
     recipe = experiment.scheduled
 
     def create() -> TrainState:
@@ -200,8 +198,8 @@ class _Run:
         self._since: list[dict[str, float]] = []
         self._evaluated: tuple[int, dict[str, Any], list[Sample]] | None = None
         self._best_scores: dict[str, Any] | None = progress.get("scores")
-        self._started = self._clock = time.perf_counter()
-        self._training_seconds, self._steps = 0.0, 0
+        self._started = time.perf_counter()
+        self._pace = _Pace(experiment.batch_size)
 
     def log(self, number: int, scalars: dict[str, jax.Array]) -> None:
         """Take note of a dispatched step, and fetch the one before it."""
@@ -231,23 +229,17 @@ class _Run:
             self._write(number)
 
     def _write(self, number: int) -> None:
-        now = time.perf_counter()
-        elapsed, self._clock = now - self._clock, now
         count = len(self._since)
         means = {
             name: sum(values[name] for values in self._since) / count for name in self._since[0]
         }
         self._since = []
-        if self._steps:  # the first lines would count the compilation
-            self._training_seconds += elapsed
-        rate = count * self._experiment.batch_size / elapsed
-        self._steps += count
-        self._log.scalars(number, {**means, "images_per_second": rate})
+        self._log.scalars(number, {**means, "images_per_second": self._pace.lap(count)})
 
     def evaluate(self, number: int, state: TrainState) -> None:
         """Score the validation split and say so."""
         self.flush()
-        begun = time.perf_counter()
+        self._pace.pause()
         confusion, samples = self._evaluator(self._recipe.variables(state), samples=4)
         names = self._experiment.data.dataset.class_names
         scores = confusion.scores(names)
@@ -263,7 +255,7 @@ class _Run:
             self._progress["worse"] += 1
         if key is None:
             self._best_scores = scores
-        self._clock += time.perf_counter() - begun
+        self._pace.go_on()
 
     @property
     def out_of_patience(self) -> bool:
@@ -296,14 +288,12 @@ class _Run:
         """Wait for the last checkpoint, then write summary.json, samples.png and the last line."""
         self.flush()
         self._saver.wait()
-        steps = max(self._steps - LOG_EVERY, 0)
-        rate = steps * self._experiment.batch_size / max(self._training_seconds, 1e-9)
         summary = {
             "step": self._progress["step"],
             "best_step": self._progress["best_step"] or self._progress["step"],
             "validation": self._best_scores,
             "seconds": self._progress["seconds"] + time.perf_counter() - self._started,
-            "images_per_second": rate if steps else None,
+            "images_per_second": self._pace.overall,
             "compilations": len(compilations),
             **environment(),
         }
@@ -314,6 +304,36 @@ class _Run:
                 write_samples(workdir / "samples.png", self._evaluated[2], names)
             self._log.finish(summary, self._experiment.evaluation.metrics)
         return summary
+
+
+class _Pace:
+    """Images a second of the loop: evaluation left out, and the first lap, which compiles."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._clock = self._paused = time.perf_counter()
+        self._laps: list[tuple[int, float]] = []
+
+    def lap(self, steps: int) -> float:
+        """Images a second since the last call, over ``steps`` steps."""
+        now = time.perf_counter()
+        self._laps.append((steps, now - self._clock))
+        self._clock = now
+        return steps * self._batch_size / self._laps[-1][1]
+
+    def pause(self) -> None:
+        """Stop the clock until ``go_on``."""
+        self._paused = time.perf_counter()
+
+    def go_on(self) -> None:
+        """The clock runs again."""
+        self._clock += time.perf_counter() - self._paused
+
+    @property
+    def overall(self) -> float | None:
+        """Over all laps but the first; None where there was no other."""
+        steps, seconds = map(sum, zip(*self._laps[1:], strict=True)) if self._laps[1:] else (0, 0.0)
+        return steps * self._batch_size / seconds if seconds else None
 
 
 def _jsonable(scores: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -327,50 +347,6 @@ def _jsonable(scores: dict[str, Any] | None) -> dict[str, Any] | None:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return {name: clean(value) for name, value in scores.items()}
-
-
-@contextlib.contextmanager
-def stop_requests() -> Iterator[Callable[[int], bool]]:
-    """A function that tells, after a step, whether SIGTERM or SIGINT asked to stop.
-
-    Processes of one run agree on the step through JAX's preemption service, which owns SIGTERM
-    there. A second SIGINT interrupts at once.
-    """
-    if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point
-        return
-    asked: list[int] = []
-
-    def ask(number: int, _frame: Any) -> None:
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    try:
-        old = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not the main thread: whoever runs us there owns the signals
-        old = {}
-    try:
-        yield lambda _step: bool(asked)
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def count_compilations() -> Iterator[list[float]]:
-    """Seconds of each compilation while the block runs, in order."""
-    seconds: list[float] = []
-
-    def listen(event: str, duration_secs: float, **_: Any) -> None:
-        if event.endswith("backend_compile_duration"):
-            seconds.append(duration_secs)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield seconds
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -403,7 +379,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     if options.distributed:
         jax.distributed.initialize(options.coordinator, options.processes, options.process)
-    disk.cache_compilations()
+    process.cache_compilations()
     train(
         _experiment(options.config, options.workdir, options.overrides, resume=options.resume),
         options.workdir,

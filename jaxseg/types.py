@@ -22,10 +22,10 @@ class Batch(NamedTuple):
     """
 
     image: Float[Array | np.ndarray, "b *spatial c"]
-    label: Int[Array | np.ndarray, "b *spatial"]
+    label: Int[Array | np.ndarray, " b *spatial"]
     valid: Bool[Array | np.ndarray, " b"]
-    weight: Float[Array | np.ndarray, "b *spatial"] | None = None
-    instance: Int[Array | np.ndarray, "b *spatial"] | None = None
+    weight: Float[Array | np.ndarray, " b *spatial"] | None = None
+    instance: Int[Array | np.ndarray, " b *spatial"] | None = None
 
 
 class Prediction(NamedTuple):

@@ -24,7 +24,7 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The founders' folder of facts and data; a test that reads it is skipped where it is absent."""
+    """The founders' folder of facts and data; tests that read it are skipped where it is absent."""
     if not SHARED.is_dir():
         pytest.skip("the shared folder is not on this machine")
     return SHARED
@@ -43,8 +43,10 @@ def tiny_factory():
     from jaxseg.recipes import Supervised
     from jaxseg.sharding import MeshShape
 
+    one = MeshShape(data=1)
+
     def make(
-        *, steps=4, batch_size=4, every=2, mesh=MeshShape(data=1), data=None, seed=0, **recipe
+        *, steps=4, batch_size=4, every=2, mesh=one, data=None, seed=0, **recipe
     ) -> Experiment:
         fields = {
             "model": UNet(num_classes=2, encoder=Plain(widths=(4, 8))),

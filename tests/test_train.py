@@ -11,8 +11,9 @@ from jaxseg import checkpoint, config, report
 from jaxseg.errors import UserError
 from jaxseg.evaluate import Evaluator, evaluate
 from jaxseg.optimizers import SGD, Constant
+from jaxseg.process import count_compilations, stop_requests
 from jaxseg.sharding import MeshShape
-from jaxseg.train import compile_step, init, stop_requests, train
+from jaxseg.train import compile_step, init, train
 
 
 def restored(workdir, experiment, step):
@@ -181,8 +182,6 @@ def test_eight_devices_give_the_losses_and_parameters_of_one(tiny, augmented):
 
 
 def test_the_step_compiles_once(tiny, tmp_path):
-    from jaxseg.train import count_compilations
-
     experiment = tiny(steps=8, every=4)
     mesh = experiment.mesh.build()
     batches = iter(experiment.data.train(batch_size=4, seed=0))

@@ -1,14 +1,11 @@
 """Networks, a paper a file. ``MODELS`` is the one list of them."""
 
 import dataclasses
-import difflib
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from jaxseg.encoders import ENCODERS
-from jaxseg.errors import UserError
+from jaxseg import encoders
 from jaxseg.models.unet import UNet
 from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
@@ -52,17 +49,10 @@ def create(name: str, *, num_classes: int, **fields: Any) -> nn.Module:
 
     UserError names the nearest known model, encoder or field.
     """
-    model = MODELS[_known(name, MODELS, "model")]
+    model = MODELS[encoders.known(name, MODELS, "model")]
     names = [f.name for f in dataclasses.fields(model) if f.name not in ("parent", "name")]
     for field in fields:
-        _known(field, names, f"field of {name}")
+        encoders.known(field, names, f"field of {name}")
     if isinstance(fields.get("encoder"), str):
-        fields["encoder"] = ENCODERS[_known(fields["encoder"], ENCODERS, "encoder")]()
+        fields["encoder"] = encoders.create(fields["encoder"])
     return model(num_classes=num_classes, **fields)
-
-
-def _known(name: str, names: Iterable[str], what: str) -> str:
-    if name in names:
-        return name
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0)[0]
-    raise UserError(f"no {what} is called {name!r}; the nearest is {near!r}")

@@ -1,0 +1,93 @@
+"""What does the training loop cost, beside the bare compiled step?
+
+    python -m benchmarks.loop [--config configs/quickstart.py] [--steps 40] [--rounds 3] [a.b=value]
+
+Steps a second of the whole ``train`` (data, transfer, logs; evaluation and compilation left out, as
+``images_per_second`` in summary.json does) over those of the compiled step on one batch that lies
+on the device. Both alternate in one process; the median ratio counts.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+
+from jaxseg import config, process
+from jaxseg.config import Checkpoints, Experiment
+from jaxseg.report import environment
+from jaxseg.train import compile_step, init, train
+
+
+def bare(experiment: Experiment, steps: int) -> float:
+    """Steps a second of the compiled step on a resident batch."""
+    mesh = experiment.mesh.build()
+    batches = experiment.data.train(batch_size=experiment.batch_size, seed=experiment.seed)
+    example = next(batches)
+    batches.close()
+    with jax.set_mesh(mesh):
+        step, place, _ = compile_step(experiment, mesh, example)
+        state, batch = init(experiment, mesh, example), place(example)
+        for _ in range(3):
+            state, _ = step(state, batch)
+        jax.block_until_ready(state)
+        begun = time.perf_counter()
+        for _ in range(steps):
+            state, _ = step(state, batch)
+        jax.block_until_ready(state)
+    return steps / (time.perf_counter() - begun)
+
+
+def loop(experiment: Experiment, steps: int) -> float:
+    """Steps a second of ``train``, after its first lap."""
+    every = dataclasses.replace(experiment.evaluation, every=10 * steps)
+    experiment = dataclasses.replace(
+        experiment,
+        steps=steps + 10,
+        evaluation=every,
+        checkpoint=Checkpoints(every=10 * steps),
+    )
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+        summary = train(experiment, folder)
+    return summary["images_per_second"] / experiment.batch_size
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.loop")
+    parser.add_argument("--config", type=Path, default=Path("configs/quickstart.py"))
+    parser.add_argument("--steps", type=int, default=40, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("overrides", nargs="*", metavar="a.b=value")
+    options = parser.parse_args()
+    process.cache_compilations()
+    experiment = config.read(options.config, options.overrides)
+    rounds = [
+        (bare(experiment, options.steps), loop(experiment, options.steps))
+        for _ in range(options.rounds)
+    ]
+    ratios = [whole / alone for alone, whole in rounds]
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    print(
+        json.dumps(
+            {
+                "question": "loop over bare step",
+                "config": str(options.config),
+                "ratio": round(statistics.median(ratios), 3),
+                "ratios": [round(ratio, 3) for ratio in ratios],
+                "bare_steps_per_second": [round(alone, 2) for alone, _ in rounds],
+                "loop_steps_per_second": [round(whole, 2) for _, whole in rounds],
+                "commit": commit.stdout.strip(),
+                **environment(),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The process that a run lives in: its signals, its compilations and where they are kept."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[Callable[[int], bool]]:
+    """A function that tells, after a step, whether SIGTERM or SIGINT asked to stop.
+
+    Processes of one run agree on the step through JAX's preemption service, which owns SIGTERM
+    there. A second SIGINT interrupts at once.
+    """
+    if jax.process_count() > 1:
+        yield multihost_utils.reached_preemption_sync_point
+        return
+    asked: list[int] = []
+
+    def ask(number: int, _frame: Any) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        old = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not the main thread: whoever runs us there owns the signals
+        old = {}
+    try:
+        yield lambda _step: bool(asked)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def count_compilations() -> Iterator[list[float]]:
+    """Seconds of each compilation while the block runs, in order."""
+    seconds: list[float] = []
+
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
+        if event.endswith("backend_compile_duration"):
+            seconds.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seconds
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def cache_compilations() -> None:
+    """Keep compiled programs on the disk between runs, unless the user has chosen a place."""
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
+        root = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(root / "jaxseg" / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
