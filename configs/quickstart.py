@@ -24,9 +24,9 @@ def experiment() -> Experiment:
             optimizer=AdamW(learning_rate=Cosine(peak=2e-3, warmup=20), weight_decay=1e-4),
             augment=Augment(flip=0.5),
         ),
-        data=Data(dataset=Synthetic(size=(128, 128)), patch=(128, 128)),
-        steps=150,
+        data=Data(dataset=Synthetic(size=(128, 128), count=(64, 16, 16)), patch=(128, 128)),
+        steps=120,
         batch_size=8,
-        evaluation=Evaluation(every=50),
-        checkpoint=Checkpoints(every=50),
+        evaluation=Evaluation(every=40),
+        checkpoint=Checkpoints(every=40),
     )

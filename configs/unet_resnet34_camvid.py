@@ -24,13 +24,7 @@ def experiment() -> Experiment:
     """The experiment."""
     return Experiment(
         recipe=Supervised(
-            model=UNet(
-                num_classes=11,
-                encoder=ResNet(depth=34),
-                widths=(256, 128, 64, 32, 16),
-                upsample="nearest",
-                head_kernel=3,
-            ),
+            model=UNet(num_classes=11, encoder=ResNet(depth=34)),
             losses={"cross_entropy": CrossEntropy(class_weights=MEDIAN_FREQUENCY)},
             optimizer=SGD(learning_rate=Poly(peak=0.05, warmup=200), weight_decay=1e-4),
             augment=Augment(flip=(0.0, 0.5), scale=(0.75, 1.5), contrast=(0.8, 1.2)),

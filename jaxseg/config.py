@@ -234,6 +234,9 @@ def check(experiment: Experiment) -> None:
             f"recipe.model.num_classes={classes}, but data.dataset has "
             f"{source.dataset.num_classes} classes; make them equal"
         )
+    names = source.dataset.class_names
+    if names and len(names) != classes:
+        raise UserError(f"data.dataset.class_names={names}: {len(names)} names, {classes} classes")
     best = experiment.checkpoint.best
     if best is not None and best not in evaluation.metrics:
         raise UserError(

@@ -103,7 +103,7 @@ class Confusion:
             values = [float(value) for value in getattr(host, name)()]
             report[name] = float(mean(np.asarray(values)))
             report[f"{name}_per_class"] = (
-                values if class_names is None else dict(zip(class_names, values, strict=True))
+                dict(zip(class_names, values, strict=True)) if class_names else values
             )
         return {**report, "accuracy": float(host.accuracy())}
 

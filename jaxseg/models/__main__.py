@@ -1,7 +1,6 @@
 """Print every network with its paper, parameters and MACs; nothing is compiled or run.
 
-python -m jaxseg.models
-python -m jaxseg.models --json --size 256 --classes 2 --channels 1
+example: python -m jaxseg.models --size 256 --classes 2 --channels 1
 """
 
 import argparse
