@@ -31,8 +31,8 @@ def experiment() -> Experiment:
             ),
         ),
         data=Data(dataset=ISBI2012(), root="data/isbi2012", patch=(192, 192)),
-        steps=600,
+        steps=400,
         batch_size=4,
-        evaluation=Evaluation(every=150, window=(256, 256)),
-        checkpoint=Checkpoints(every=150),
+        evaluation=Evaluation(every=100, window=(256, 256)),
+        checkpoint=Checkpoints(every=100),
     )

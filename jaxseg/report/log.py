@@ -197,21 +197,22 @@ class _Lines:
 
     def __init__(self, console: Console, total: int) -> None:
         self._console, self._total = console, total
-        self._last: tuple[float, int] | None = None
+        self._first: tuple[float, int] | None = None
+        self._said = 0.0
 
     def move(self, step: int, loss: float, rate: float | None) -> None:
         now = time.monotonic()
-        if self._last is None:  # the first step has waited for the compiler: no pace yet
-            self._last = now, step
+        if self._first is None:  # the first step has waited for the compiler: no pace yet
+            self._first, self._said = (now, step), now
             return
-        begun, at = self._last
-        if now - begun < QUIET_SECONDS and step != self._total:
+        if now - self._said < QUIET_SECONDS and step != self._total:
             return
+        begun, at = self._first
         pace = (now - begun) / max(step - at, 1)
         minutes, seconds = divmod(round(pace * (self._total - step)), 60)
         parts = [f"step {step}/{self._total}", f"loss {loss:.4g}", _rate(rate)]
         parts.append(f"ETA {minutes}:{seconds:02d}" if step < self._total else "")
-        self._last = now, step
+        self._said = now
         self._console.print("  ".join(p for p in parts if p), markup=False, highlight=False)
 
     def stop(self) -> None:
