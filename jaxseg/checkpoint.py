@@ -17,11 +17,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+import tensorstore as ts
 from orbax.checkpoint import v1 as ocp
 
 from jaxseg import config
 from jaxseg.config import Experiment
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, first_line
 from jaxseg.step import TrainState
 from jaxseg.types import Batch
 
@@ -39,7 +40,9 @@ def lock(workdir: Path) -> Iterator[None]:
         workdir.mkdir(parents=True, exist_ok=True)
         handle = (workdir / ".lock").open("a")
     except OSError as error:
-        raise UserError(f"--workdir {workdir}: {error.strerror}") from error
+        here = workdir if workdir.exists() else next(p for p in workdir.parents if p.exists())
+        why = error.strerror if here.is_dir() else f"{here} is no folder"
+        raise UserError(f"--workdir {workdir}: cannot be used ({why}); name another") from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,12 +74,18 @@ class Saver:
         # Any: orbax's own policies miss the protocol that its signature names.
         kept: Any = ocp.training.preservation_policies.AnyPreservationPolicy(keep)
         every_time: Any = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
-        self._checkpointer = ocp.training.Checkpointer(
-            str(self._folder.absolute()),
-            preservation_policy=kept,
-            save_decision_policy=every_time,
-            cleanup_tmp_directories=True,
-        )
+        try:
+            self._checkpointer = ocp.training.Checkpointer(
+                str(self._folder.absolute()),
+                preservation_policy=kept,
+                save_decision_policy=every_time,
+                cleanup_tmp_directories=True,
+            )
+        except Exception as error:  # orbax reads what every step's folder says of its scores
+            raise UserError(
+                f"{self._folder}: a checkpoint in it is truncated or foreign "
+                f"({type(error).__name__}: {first_line(error)})"
+            ) from error
         latest = self._checkpointer.latest
         self._last_good = None if latest is None else latest.step
 
@@ -123,9 +132,8 @@ class Saver:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise UserError(
-                f"{self._folder / str(step)}: could not be saved ({reason}); "
+                f"{self._folder / str(step)}: could not be saved ({first_line(error)}); "
                 f"last good checkpoint: {self.last_good}"
             ) from error
 
@@ -254,6 +262,12 @@ def _tree_of(folder: Path) -> dict[str, Any]:
                 "remove this folder to use an earlier step"
             )
     with _readable(folder):
+        # Orbax opens all arrays at once, and where one cannot be read the others complain in logs
+        # and tracebacks of their own. So the ends of all are asked for first: one byte each.
+        base = (folder / "state").absolute().as_uri() + "/"
+        stored = ts.KvStore.open({"driver": "ocdbt", "base": base}).result()
+        for name in stored.list().result():
+            stored.read(name, byte_range=slice(-1, None)).result()
         return dict(ocp.metadata(str(folder.absolute()), checkpointable_name="state").metadata)
 
 
@@ -265,9 +279,9 @@ def _readable(folder: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # orbax and tensorstore raise what their layers raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        why = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(
-            f"{folder}: truncated or foreign checkpoint ({type(error).__name__}: {reason}); "
+            f"{folder}: truncated or foreign checkpoint ({why}); "
             "remove this folder to use an earlier step"
         ) from error
 

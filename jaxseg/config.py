@@ -5,25 +5,34 @@ it reads like is what exists. ``experiment.json`` holds the same object graph an
 decoded into classes of jaxseg (or classes handed over by the caller): reading it runs no code.
 """
 
-import ast
+import contextlib
 import dataclasses
 import difflib
 import functools
 import importlib.util
 import json
-import typing
-from collections.abc import Iterable, Mapping, Sequence
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import flax.linen as nn
-from beartype.door import is_bearable
-
-from jaxseg import augment, data, disk, encoders, losses, models, optimizers, recipes, sharding
+from jaxseg import (
+    augment,
+    data,
+    disk,
+    encoders,
+    hints,
+    losses,
+    models,
+    optimizers,
+    recipes,
+    sharding,
+)
 from jaxseg.data import Data
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, first_line
+from jaxseg.metrics import SCORES
+from jaxseg.overrides import overridden
 from jaxseg.recipes import Supervised
 from jaxseg.sharding import MeshShape
 
@@ -80,7 +89,7 @@ class Experiment:
         return dataclasses.replace(self.recipe, schedule_steps=self.steps)
 
 
-# --- config files and overrides -----------------------------------------------------------------
+# --- config files -------------------------------------------------------------------------------
 
 
 def read(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -98,110 +107,41 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     if spec is None or spec.loader is None:
         raise UserError(f"{path}: a config is a Python file that ends in .py")
     module = importlib.util.module_from_spec(spec)
-    try:
+    with _running(path, "while it is read"):
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, NameError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: {type(error).__name__}: {error}") from error
     if not callable(getattr(module, "experiment", None)):
         raise UserError(f"{path}: define `def experiment() -> Experiment` in it")
-    try:
+    with _running(path, "in experiment()"):
         experiment = module.experiment()
-    except (TypeError, NameError, AttributeError) as error:
-        raise UserError(f"{path}: experiment(): {error}") from error
-    for override in overrides:
-        experiment = override_one(experiment, override)
+    if not isinstance(experiment, Experiment):
+        given = type(experiment).__name__
+        raise UserError(f"{path}: experiment() returns {given}; return an Experiment")
+    experiment = overridden(experiment, overrides)
     check(experiment)
     return experiment
+
+
+@contextlib.contextmanager
+def _running(path: Path, when: str) -> Iterator[None]:
+    """A config's own errors, whatever they are, as one line that names the file."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{path}: {type(error).__name__} {when}: {first_line(error)}") from error
 
 
 def _siblings(path: Path) -> list[str]:
     return [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
 
 
-def override_one(experiment: Experiment, override: str) -> Experiment:
-    """``a.b.c=value`` applied: ``value`` is a Python literal, or else a plain string.
-
-    ``recipe.model=NAME`` and ``recipe.model.encoder=NAME`` take names of MODELS and ENCODERS.
-    """
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted:
-        raise UserError(f"{override!r}: an override reads name.of.field=value")
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    return _replaced(experiment, dotted.split("."), value, dotted)
-
-
-def _replaced(node: Any, path: list[str], value: Any, dotted: str) -> Any:
-    name, rest = path[0], path[1:]
-    if isinstance(node, Mapping):
-        known = list(node)
-    elif dataclasses.is_dataclass(node):
-        known = [f.name for f in fields_of(node)]
-    else:
-        raise UserError(f"{dotted}: {type(node).__name__} has no field {name!r}")
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-        raise UserError(f"{dotted}: unknown name {name!r}; {hint}")
-    old = node[name] if isinstance(node, Mapping) else getattr(node, name)
-    if rest:
-        new = _replaced(old, rest, value, dotted)
-    elif isinstance(node, Mapping):
-        new = _converted(value, type(old), dotted)
-    else:
-        new = _converted(_named(old, value), _hints(type(node))[name], dotted)
-    if isinstance(node, Mapping):
-        return {**node, name: new}
-    return dataclasses.replace(node, **{name: new})  # pyright: ignore[reportArgumentType]
-
-
-def _named(old: Any, value: Any) -> Any:
-    """A model or an encoder asked for by its name."""
-    if isinstance(old, nn.Module) and isinstance(value, str):
-        if hasattr(old, "num_classes"):
-            return models.create(value, num_classes=old.num_classes)
-        return encoders.create(value)
-    return value
-
-
-def _converted(value: Any, hint: Any, dotted: str) -> Any:
-    """``value`` as the type of its field; ints become floats where a float is wanted."""
-    candidates = [value]
-    if isinstance(value, list):
-        candidates.append(tuple(value))
-    if isinstance(value, int) and not isinstance(value, bool):
-        candidates.append(float(value))
-    if isinstance(value, tuple | list):
-        candidates.append(tuple(float(v) if isinstance(v, int) else v for v in value))
-    for candidate in candidates:
-        if is_bearable(candidate, hint):
-            return candidate
-    raise UserError(f"{dotted}={value!r}: expected {_spelt(hint)}")
-
-
-def _spelt(hint: Any) -> str:
-    if isinstance(hint, type) and not typing.get_args(hint):
-        return hint.__name__
-    return str(hint).replace("typing.", "").replace("NoneType", "None")
-
-
-@functools.cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def fields_of(node: Any) -> list[dataclasses.Field]:
-    """The fields that configure: those of Linen's own machinery are left out."""
-    linen = ("parent", "name") if isinstance(node, nn.Module) else ()
-    return [f for f in dataclasses.fields(node) if f.init and f.name not in linen]
-
-
 def check(experiment: Experiment) -> None:
     """Refuse an experiment that cannot be trained, with a line that names the option."""
     _check_types(experiment, "")
     recipe, source, evaluation = experiment.recipe, experiment.data, experiment.evaluation
+    _check_data_set(source.dataset)
+    _check_losses(recipe.losses)
     for name, value in (
         ("steps", experiment.steps),
         ("batch_size", experiment.batch_size),
@@ -210,8 +150,10 @@ def check(experiment: Experiment) -> None:
         ("evaluation.window_batch", evaluation.window_batch),
         ("checkpoint.every", experiment.checkpoint.every),
         ("checkpoint.keep", experiment.checkpoint.keep),
+        ("evaluation.patience", evaluation.patience),
+        ("recipe.schedule_steps", recipe.schedule_steps),
     ):
-        if value < 1:
+        if value is not None and value < 1:
             raise UserError(f"{name}={value}: must be at least 1")
     if not 0 <= evaluation.overlap < 1:
         raise UserError(f"evaluation.overlap={evaluation.overlap}: must be in [0, 1)")
@@ -237,30 +179,49 @@ def check(experiment: Experiment) -> None:
     names = source.dataset.class_names
     if names and len(names) != classes:
         raise UserError(f"data.dataset.class_names={names}: {len(names)} names, {classes} classes")
+    for metric in evaluation.metrics:
+        if metric not in SCORES:
+            near = difflib.get_close_matches(metric, SCORES, 1, cutoff=0)[0]
+            raise UserError(f"evaluation.metrics: no metric {metric!r}; the nearest is {near!r}")
     best = experiment.checkpoint.best
     if best is not None and best not in evaluation.metrics:
         raise UserError(
             f"checkpoint.best={best!r} is not among evaluation.metrics={evaluation.metrics}"
         )
+    if best is None and evaluation.patience is not None:
+        raise UserError("evaluation.patience waits for a better checkpoint.best, which is None")
+
+
+def _check_data_set(dataset: Any) -> None:
+    wanted = ("num_classes", "class_names", "channels", "rank", "open")
+    if isinstance(dataset, type) or not all(hasattr(dataset, name) for name in wanted):
+        raise UserError(
+            f"data.dataset={dataset!r}: expected a data set such as Folder(num_classes=2)"
+        )
+
+
+def _check_losses(terms: Mapping[str, Any]) -> None:
+    taken = ("loss", "gradient_norm", "learning_rate", "image_level", "images_per_second", "step")
+    for name in terms:
+        if name in (*taken, CLASS):
+            raise UserError(f"recipe.losses: a term cannot be called {name!r}; rename it")
+    if not terms:
+        raise UserError('recipe.losses={}: nothing to train on; give {"dice": Dice()}')
 
 
 def _check_types(node: Any, dotted: str) -> None:
     if isinstance(node, Mapping):
         children = list(node.items())
     elif dataclasses.is_dataclass(node) and not isinstance(node, type):
-        hints = _hints(type(node))
-        children = [(f.name, getattr(node, f.name)) for f in fields_of(node)]
+        wanted = hints.of(type(node))
+        children = [(f.name, getattr(node, f.name)) for f in hints.fields_of(node)]
         for name, value in children:
-            if not is_bearable(value, hints[name]) and not _is_int_as_float(value, hints[name]):
-                raise UserError(f"{dotted}{name}={value!r}: expected {_spelt(hints[name])}")
+            if not hints.fits(value, wanted[name]):
+                raise hints.misfit(f"{dotted}{name}", value, wanted[name])
     else:
         return
     for name, value in children:
         _check_types(value, f"{dotted}{name}.")
-
-
-def _is_int_as_float(value: Any, hint: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and is_bearable(1.0, hint)
 
 
 MAY_CHANGE = (
@@ -307,7 +268,7 @@ def to_json(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {key: to_json(child) for key, child in node.items()}
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        children = {f.name: to_json(getattr(node, f.name)) for f in fields_of(node)}
+        children = {f.name: to_json(getattr(node, f.name)) for f in hints.fields_of(node)}
         return {CLASS: type(node).__name__, **children}
     raise UserError(
         f"{node!r} cannot stand in an experiment: use numbers, strings, tuples, dicts, modules "
@@ -332,23 +293,23 @@ def _decoded(tree: Any, known: Mapping[str, type]) -> Any:
     if CLASS not in tree:
         return children
     name = tree[CLASS]
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UserError(f"unknown class {name!r}: hand your own to load(..., classes=[{name}])")
-    names = {f.name for f in dataclasses.fields(known[name])}
+    names = {f.name for f in hints.configurable(known[name])}
     unknown = [key for key in children if key not in names]
     if unknown:
         raise UserError(f"{name} has no field {unknown[0]!r}: written by another version of jaxseg")
     try:
         return known[name](**children)
-    except TypeError as error:
-        raise UserError(f"{name}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name}: {first_line(error)}") from error
 
 
 @functools.cache
 def _known_classes() -> dict[str, type]:
     """Every configurable class of jaxseg by its name: those its packages export."""
     here: list[type] = [Experiment, Evaluation, Checkpoints]
-    packages: list[ModuleType] = [
+    packages: list[types.ModuleType] = [
         augment, data, encoders, losses, models, optimizers, recipes, sharding
     ]  # fmt: skip
     exported = [value for package in packages for value in vars(package).values()]
@@ -368,12 +329,16 @@ def read_json(path: Path, *, classes: Iterable[type] = ()) -> Experiment:
         tree = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; is {path.parent} a run of jaxseg?") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not a jaxseg experiment ({error})") from error
+    except OSError as error:
+        raise UserError(f"{path}: not a jaxseg experiment ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not a jaxseg experiment ({first_line(error)})") from error
     try:
         experiment = from_json(tree, classes=classes)
+        if not isinstance(experiment, Experiment):
+            raise UserError("not a jaxseg experiment (its class is not Experiment)")
+        _check_types(experiment, "")
+        _check_data_set(experiment.data.dataset)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    if not isinstance(experiment, Experiment):
-        raise UserError(f"{path}: not a jaxseg experiment (its class is not Experiment)")
     return experiment

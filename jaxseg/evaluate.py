@@ -1,6 +1,5 @@
 """Score a run on a split: ``python -m jaxseg.evaluate --workdir runs/quickstart``."""
 
-import argparse
 import dataclasses
 import functools
 import json
@@ -14,11 +13,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxseg import checkpoint, config, errors, inference, report, sharding
+from jaxseg import checkpoint, config, errors, inference, process, report, sharding
 from jaxseg.config import Experiment
 from jaxseg.errors import UserError
 from jaxseg.inference import Tiles
 from jaxseg.metrics import Confusion
+from jaxseg.overrides import overridden
 
 
 class Sample(NamedTuple):
@@ -37,7 +37,10 @@ class Evaluator:
     """
 
     def __init__(self, experiment: Experiment, mesh: Mesh, split: str = "validation") -> None:
-        """Opens the split; raises UserError where it is empty or has no labels."""
+        """Opens the split and reads it once, for the sizes of its cases.
+
+        Raises UserError where it is empty, has no labels, or holds a case that cannot be read.
+        """
         evaluation = experiment.evaluation
         self._mesh = mesh
         self._model = experiment.recipe.module
@@ -54,10 +57,10 @@ class Evaluator:
         self._batch_size = rows * (evaluation.window_batch if evaluation.window is None else 1)
         self._rows = sharding.local_rows(mesh, self._batch_size)
         if not len(self._cases):
-            raise UserError(f"data.root={experiment.data.root}: the {split} split is empty")
+            raise UserError(f"data.root={experiment.data.root!r}: the {split} split is empty")
+        self._plan = self._planned()
 
-    @functools.cached_property
-    def _plan(self) -> list[tuple[tuple[int, ...], list[int]]]:
+    def _planned(self) -> list[tuple[tuple[int, ...], list[int]]]:
         """Batches of case numbers by bucket, the same on every process."""
         groups: dict[tuple[int, ...], list[int]] = {}
         for number in range(len(self._cases)):
@@ -147,9 +150,13 @@ def evaluate(
     ``data.root`` where the data now lies elsewhere.
     """
     workdir = Path(workdir)
-    experiment = config.read_json(workdir / checkpoint.EXPERIMENT)
-    for override in overrides:
-        experiment = config.override_one(experiment, override)
+    stored = config.read_json(workdir / checkpoint.EXPERIMENT)
+    experiment = overridden(stored, overrides)
+    if experiment.recipe != stored.recipe:
+        raise UserError("recipe.* is that of the checkpoint; override data.* and evaluation.* only")
+    config.check(experiment)
+    path = workdir / "evaluation.json"
+    before = _read_scores(path)
     if tta is not None:
         evaluation = dataclasses.replace(experiment.evaluation, tta=tta)
         experiment = dataclasses.replace(experiment, evaluation=evaluation)
@@ -160,15 +167,24 @@ def evaluate(
     evaluator = Evaluator(experiment, mesh, split)
     confusion, _ = evaluator(variables)
     scores = {"step": step, **confusion.scores(experiment.data.dataset.class_names)}
-    path = workdir / "evaluation.json"
-    before = json.loads(path.read_text()) if path.is_file() else {}
     report.write_json(path, {**before, split: scores})
     return scores
 
 
+def _read_scores(path: Path) -> dict[str, Any]:
+    """What earlier evaluations wrote, of other splits."""
+    try:
+        found = json.loads(path.read_text()) if path.exists() else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({errors.first_line(error)}); remove it") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not what jaxseg.evaluate writes; remove it")
+    return found
+
+
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
+    parser = errors.parser(
         prog="python -m jaxseg.evaluate",
         description="Score a run on a split of its data.",
         epilog="example: python -m jaxseg.evaluate --workdir runs/quickstart --split validation",
@@ -179,7 +195,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--tta", action="store_true", default=None, help="average over flips")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="such as data.root=...")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
+    process.cache_compilations()
     scores = evaluate(
         options.workdir,
         options.split,

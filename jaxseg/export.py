@@ -4,7 +4,6 @@ The artifact is what ``jax.export`` serialises (StableHLO in its own container):
 constants in it, and any program with jax alone runs it on the platforms it was lowered for.
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +165,7 @@ def _works(jitted: Any, image: jax.ShapeDtypeStruct, platform: str) -> bool:
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
+    parser = errors.parser(
         prog="python -m jaxseg.export",
         description="Write a run's model as one file that any program with jax can call.",
         epilog="example: python -m jaxseg.export --workdir runs/quickstart "

@@ -12,7 +12,6 @@ along their last axis. A grey file is repeated to as many channels as the networ
 become grey (ITU-R 601 luma) for a network of one channel.
 """
 
-import argparse
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -270,7 +269,7 @@ def _write_overlay(
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
+    parser = errors.parser(
         prog="python -m jaxseg.predict",
         description="Write the label map of an image, or of each image in a folder: PNG, of "
         "volumes and multi-page TIFF a multi-page TIFF, of NIfTI a NIfTI.",

@@ -5,7 +5,7 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from jax.sharding import Mesh
 from jaxseg import checkpoint, config, errors, process, sharding
 from jaxseg.checkpoint import Saver
 from jaxseg.config import Experiment
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, first_line
 from jaxseg.evaluate import Evaluator, Sample
+from jaxseg.overrides import overridden
 from jaxseg.report import Report, environment, write_json, write_samples
 from jaxseg.step import TrainState
 from jaxseg.types import Batch
@@ -68,10 +69,12 @@ def train(
         stack.enter_context(jax.set_mesh(mesh))
         compilations = stack.enter_context(process.count_compilations())
         step, place, state = compile_step(experiment, mesh, example)
-
-        _prepare(experiment, workdir, resume=resume, overwrite=overwrite)
         state, progress = _restored(workdir, state, batches, resume=resume)
+
+        _clear(workdir, overwrite=overwrite)
         saver = stack.enter_context(Saver(workdir, experiment.checkpoint))
+        if jax.process_index() == 0:
+            config.write_json(experiment, workdir / checkpoint.EXPERIMENT)
         log = stack.enter_context(
             Report(
                 workdir,
@@ -85,7 +88,12 @@ def train(
             state = init(experiment, mesh, example)
         stopping = stack.enter_context(process.stop_requests())
         for number in range(progress["step"] + 1, experiment.steps + 1):
-            state, scalars = step(state, place(next(batches)))
+            try:
+                batch = next(batches)
+            except UserError:
+                run.rescue(number - 1, state, batches.get_state())
+                raise
+            state, scalars = step(state, place(batch))
             run.log(number, scalars)  # fetches the step before: this one is on its way
             stop = stopping(number) or number == until
             last = number == experiment.steps
@@ -114,7 +122,8 @@ def compile_step(
         return jax.ShapeDtypeStruct((shape[0], *x.shape[1:]), x.dtype)
 
     batch = jax.tree.map(struct, example)
-    abstract = jax.eval_shape(lambda: recipe.init(jax.random.key(experiment.seed), batch))
+    with _traceable():
+        abstract = jax.eval_shape(lambda: recipe.init(jax.random.key(experiment.seed), batch))
     placed = sharding.of_state(mesh, abstract)
     step = jax.jit(
         lambda state, batch: recipe.step(state, batch),
@@ -125,7 +134,23 @@ def compile_step(
     abstract = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, placed
     )
+    with _traceable():  # before anything is written; the first step finds this trace
+        step.eval_shape(abstract, batch)
     return step, lambda batch: sharding.put(mesh, batch, experiment.batch_size), abstract
+
+
+@contextlib.contextmanager
+def _traceable() -> Iterator[None]:
+    """What a network or a loss says of fields and sizes that it cannot take, as one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # layers raise what they like
+        raise UserError(
+            f"recipe: the network or a loss cannot be built for these images and options: "
+            f"{type(error).__name__}: {first_line(error)} (--debug shows where)"
+        ) from error
 
 
 def init(experiment: Experiment, mesh: Mesh, example: Batch) -> TrainState:
@@ -144,7 +169,7 @@ def _admit(experiment: Experiment, workdir: Path, *, resume: bool, overwrite: bo
     path = workdir / checkpoint.EXPERIMENT
     if resume and overwrite:
         raise UserError("--resume and --overwrite exclude each other")
-    if not path.exists() and not checkpoint.steps(workdir):
+    if not any(found for pattern in OUTPUTS for found in workdir.glob(pattern)):
         return
     if not resume and not overwrite:
         raise UserError(
@@ -154,15 +179,15 @@ def _admit(experiment: Experiment, workdir: Path, *, resume: bool, overwrite: bo
         config.compatible(config.read_json(path), experiment, path)
 
 
-def _prepare(experiment: Experiment, workdir: Path, *, resume: bool, overwrite: bool) -> None:
-    """Write experiment.json, after clearing the outputs of an overwritten run."""
-    if jax.process_index() == 0:
-        if overwrite:
-            for old in [p for pattern in OUTPUTS for p in workdir.glob(pattern)]:
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
-        config.write_json(experiment, workdir / checkpoint.EXPERIMENT)
+def _clear(workdir: Path, *, overwrite: bool) -> None:
+    """Remove the outputs of an overwritten run, once every process has admitted the workdir."""
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("workdir prepared")
+        multihost_utils.sync_global_devices("workdir admitted")
+    if overwrite and jax.process_index() == 0:
+        for old in [p for pattern in OUTPUTS for p in workdir.glob(pattern)]:
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("workdir cleared")
 
 
 def _restored(
@@ -173,6 +198,12 @@ def _restored(
     if not resume or not found:
         return abstract, {"step": 0, "best": None, "best_step": None, "seconds": 0.0, "worse": 0}
     state, progress = checkpoint.restore(workdir, found[-1], abstract)
+    known = {"step", "best", "best_step", "seconds", "worse", "data"}
+    if not isinstance(progress, dict) or not known <= progress.keys():
+        raise UserError(
+            f"{workdir / checkpoint.FOLDER / str(found[-1])}: foreign checkpoint (its progress is "
+            "not that of jaxseg.train); remove this folder to use an earlier step"
+        )
     batches.set_state(progress["data"])
     return state, progress
 
@@ -284,6 +315,12 @@ class _Run:
         self._saver.save(number, state, progress, scores)
         self._progress["step"] = number
 
+    def rescue(self, number: int, state: TrainState, data: Any) -> None:
+        """Save what was trained until a file turned out bad; mended, the run can go on."""
+        if number > self._progress["step"] and jax.process_count() == 1:  # a save needs them all
+            self.save(number, state, data)
+            self._log.message(f"saved at step {number}; --resume goes on from there")
+
     def summary(self, workdir: Path, compilations: list[float]) -> dict[str, Any]:
         """Wait for the last checkpoint, then write summary.json, samples.png and the last line."""
         self.flush()
@@ -354,7 +391,7 @@ def _jsonable(scores: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
+    parser = errors.parser(
         prog="python -m jaxseg.train",
         description="Train an experiment.",
         epilog="example: python -m jaxseg.train --config configs/quickstart.py "
@@ -376,9 +413,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--processes", type=int, help="number of processes")
     parser.add_argument("--process", type=int, help="number of this process")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="such as batch_size=8")
-    options = parser.parse_args(arguments)
-    if options.distributed:
-        jax.distributed.initialize(options.coordinator, options.processes, options.process)
+    options = parser.parse_intermixed_args(arguments)
+    _join(options)
     process.cache_compilations()
     train(
         _experiment(options.config, options.workdir, options.overrides, resume=options.resume),
@@ -388,6 +424,18 @@ def main(arguments: Sequence[str]) -> None:
     )
 
 
+def _join(options: argparse.Namespace) -> None:
+    named = (options.coordinator, options.processes, options.process)
+    if not options.distributed:
+        if any(value is not None for value in named):
+            raise UserError("--coordinator, --processes and --process need --distributed")
+        return
+    try:
+        jax.distributed.initialize(*named)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"--distributed: {first_line(error)}") from error
+
+
 def _experiment(
     path: Path | None, workdir: Path, overrides: Sequence[str], *, resume: bool
 ) -> Experiment:
@@ -395,10 +443,7 @@ def _experiment(
         return config.read(path, overrides)
     if not resume:
         raise UserError("--config is missing; with --resume it may be left out")
-    experiment = config.read_json(workdir / checkpoint.EXPERIMENT)
-    for override in overrides:
-        experiment = config.override_one(experiment, override)
-    return experiment
+    return overridden(config.read_json(workdir / checkpoint.EXPERIMENT), overrides)
 
 
 if __name__ == "__main__":

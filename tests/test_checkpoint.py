@@ -12,6 +12,7 @@ import pytest
 
 from jaxseg import checkpoint, config
 from jaxseg.errors import UserError
+from jaxseg.overrides import override_one
 from jaxseg.sharding import MeshShape
 from jaxseg.train import train
 
@@ -118,7 +119,7 @@ def test_data_files_cut_short_are_an_error_and_not_other_parameters(copy):
 
 def test_a_checkpoint_of_another_architecture_names_the_parameter(copy):
     experiment = config.read_json(copy / "experiment.json")
-    wider = config.override_one(experiment, "recipe.model.encoder.widths=(4, 16)")
+    wider = override_one(experiment, "recipe.model.encoder.widths=(4, 16)")
     config.write_json(wider, copy / "experiment.json")
     with pytest.raises(UserError, match=r"another architecture: .*is \(8,\) there and \(16,\)"):
         checkpoint.load(copy, 4)

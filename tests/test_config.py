@@ -10,6 +10,7 @@ from jaxseg.errors import UserError
 from jaxseg.losses import Dice
 from jaxseg.models import UNet, UNet2015
 from jaxseg.optimizers import Poly
+from jaxseg.overrides import override_one
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 
@@ -44,7 +45,7 @@ def test_overrides_reach_any_depth(tiny):
         "recipe.augment=None",
         "data.root=some/folder",
     ):
-        experiment = config.override_one(experiment, override)
+        experiment = override_one(experiment, override)
     assert experiment.steps == 7
     assert experiment.recipe.model.encoder.widths == (2, 4, 8)
     assert experiment.recipe.losses["dice"].weight == 3.0
@@ -57,9 +58,9 @@ def test_overrides_reach_any_depth(tiny):
 
 
 def test_models_and_encoders_are_asked_for_by_name(tiny):
-    experiment = config.override_one(tiny(), "recipe.model.encoder=resnet34")
+    experiment = override_one(tiny(), "recipe.model.encoder=resnet34")
     assert experiment.recipe.model.encoder == ResNet(depth=34)
-    experiment = config.override_one(experiment, "recipe.model=unet_2015")
+    experiment = override_one(experiment, "recipe.model=unet_2015")
     assert experiment.recipe.model == UNet2015(num_classes=2)
 
 
@@ -81,7 +82,7 @@ def test_models_and_encoders_are_asked_for_by_name(tiny):
 )
 def test_a_wrong_override_is_refused_in_one_line(tiny, override, message):
     with pytest.raises(UserError, match=message) as caught:
-        config.override_one(tiny(), override)
+        override_one(tiny(), override)
     assert "\n" not in str(caught.value)
 
 
@@ -102,7 +103,7 @@ def test_a_wrong_override_is_refused_in_one_line(tiny, override, message):
 def test_an_impossible_value_is_refused_with_its_name(tiny, overrides, message):
     experiment = tiny()
     for override in overrides:
-        experiment = config.override_one(experiment, override)
+        experiment = override_one(experiment, override)
     with pytest.raises(UserError, match=message):
         config.check(experiment)
 

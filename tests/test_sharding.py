@@ -5,7 +5,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from jaxseg import sharding
-from jaxseg.encoders import Plain
+from jaxseg.encoders import Plain, ResNet
 from jaxseg.errors import UserError
 from jaxseg.models import UNet, UNet2015
 from jaxseg.sharding import MeshShape
@@ -42,12 +42,12 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_refused_with_sizes_tha
         sharding.check_batch(mesh, 12, accumulate=2)
 
 
-@pytest.mark.parametrize("rows", [8, 16, 24, 40, 48, 72])
+@pytest.mark.parametrize("rows", [8, 16, 24, 32, 40, 48, 72])
 def test_rows_that_would_stop_dividing_inside_the_network_are_refused(rows):
     """The sizes for which XLA was seen to return wrong gradients in silence among them."""
     mesh = MeshShape(data=1, spatial=8).build()
-    model = UNet(2, encoder=Plain(widths=(4, 8, 8)))  # stride 4: multiples of 32 divide
-    with pytest.raises(UserError, match="multiple of 32"):
+    model = UNet(2, encoder=Plain(widths=(4, 8, 8)))  # stride 4
+    with pytest.raises(UserError, match="multiple of 64"):
         sharding.check_rows(mesh, model, (rows, 32))
     sharding.check_rows(mesh, model, (64, 33))
 
@@ -85,19 +85,35 @@ def test_microbatches_hold_every_row_once():
     assert sorted(parts.ravel().tolist()) == list(range(12))
 
 
+PLAIN = Plain(widths=(4, 4, 4))
+RESNET = ResNet(depth=18, width=4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("rows", "parts"),
-    [(16, 2), (24, 2), (40, 2), (64, 2), (16, 4), (32, 4), (64, 4), (32, 8), (64, 8)],
+    ("encoder", "rows", "data", "spatial"),
+    [
+        (PLAIN, 16, 1, 2),
+        (PLAIN, 16, 2, 2),
+        (PLAIN, 64, 1, 8),
+        (PLAIN, 32, 2, 4),
+        (RESNET, 128, 2, 2),
+        (RESNET, 256, 2, 4),
+        (RESNET, 512, 1, 8),
+    ],
 )
-def test_gradients_over_spatial_equal_those_of_one_device_wherever_check_lets_through(rows, parts):
-    mesh = MeshShape(data=1, spatial=parts).build()
-    model = UNet(2, encoder=Plain(widths=(4, 4, 4)))
-    sharding.check_rows(mesh, model, (rows, 8))
+def test_gradients_over_spatial_equal_those_of_one_device_where_check_rows_lets_through(
+    encoder, rows, data, spatial
+):
+    mesh = MeshShape(data=data, spatial=spatial).build()
+    model = UNet(2, encoder=encoder, widths=(4,) * 5 if encoder is RESNET else None)
+    sharding.check_rows(mesh, model, (rows, 32))
+    with pytest.raises(UserError, match=f"needs a multiple of {rows}"):
+        sharding.check_rows(mesh, model, (rows // 2, 32))
     rng = np.random.default_rng(rows)
-    image = jnp.asarray(rng.standard_normal((2, rows, 8, 1)), jnp.float32)
-    target = jnp.asarray(rng.standard_normal((2, rows, 8, 2)), jnp.float32)
-    variables = model.init(jax.random.key(0), image, train=False)
+    image = jnp.asarray(rng.standard_normal((2, rows, 32, 1)), jnp.float32)
+    target = jnp.asarray(rng.standard_normal((2, rows, 32, 2)), jnp.float32)
+    variables = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))(image)
 
     def loss(variables, image, target):
         prediction, _ = model.apply(variables, image, train=True, mutable=["batch_stats"])
@@ -109,4 +125,4 @@ def test_gradients_over_spatial_equal_those_of_one_device_wherever_check_lets_th
         variables, *jax.device_put((image, target), place)
     )
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5 * float(np.abs(a).max() + 1e-3))
+        np.testing.assert_allclose(a, b, atol=1e-3 * float(np.abs(a).max() + 1e-6))

@@ -11,6 +11,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.types import IGNORE
 
+PER_CLASS = ("dice", "iou", "precision", "recall")
+"""Scores of each class, reported beside their mean."""
+
+SCORES = (*PER_CLASS, "accuracy")
+"""The names that ``Confusion.scores`` gives, but for those ``..._per_class``."""
+
 
 @chex.dataclass(frozen=True)
 class Confusion:
@@ -99,7 +105,7 @@ class Confusion:
         """
         host = self.on_host()
         report: dict[str, Any] = {}
-        for name in ("dice", "iou", "precision", "recall"):
+        for name in PER_CLASS:
             values = [float(value) for value in getattr(host, name)()]
             report[name] = float(mean(np.asarray(values)))
             report[f"{name}_per_class"] = (
