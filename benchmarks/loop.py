@@ -1,6 +1,6 @@
 """What does the training loop cost, beside the bare compiled step?
 
-    python -m benchmarks.loop [--config configs/quickstart.py] [--steps 40] [--rounds 3] [a.b=value]
+    python -m benchmarks.loop [--config configs/quickstart.py] [--steps 20] [--rounds 5] [a.b=value]
 
 Steps a second of the whole ``train`` (data, transfer, logs; evaluation and compilation left out, as
 ``images_per_second`` in summary.json does) over those of the compiled step on one batch that lies
@@ -61,8 +61,8 @@ def loop(experiment: Experiment, steps: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.loop")
     parser.add_argument("--config", type=Path, default=Path("configs/quickstart.py"))
-    parser.add_argument("--steps", type=int, default=40, help="steps a round")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=20, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("overrides", nargs="*", metavar="a.b=value")
     options = parser.parse_args()
     process.cache_compilations()

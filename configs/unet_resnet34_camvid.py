@@ -2,6 +2,7 @@
 
 Data      CamVid, 367 images of 360 x 480 train, 101 validate, 233 test; 11 classes, void ignored
           and never predicted. Class weights by median frequency (facts of the training split).
+Reached   not trained to its end yet: three steps and an evaluation were run on two CPU cores.
 Command   python -m jaxseg.train --config configs/unet_resnet34_camvid.py \
               --workdir runs/unet_resnet34_camvid data.root=PATH/camvid
 """
