@@ -7,6 +7,7 @@ far). Saves are asynchronous and appear by one rename: a killed process leaves w
 
 import contextlib
 import fcntl
+import json
 import logging
 import math
 from collections.abc import Iterable, Iterator
@@ -171,16 +172,11 @@ def best_step(workdir: str | Path, metric: str | None) -> int:
         raise UserError(f"{Path(workdir) / FOLDER}: no checkpoint in it")
     if metric is None:
         return found[-1]
-    scores = {step: _scores(Path(workdir) / FOLDER / str(step)).get(metric) for step in found}
+    scores = {
+        step: _metadata(Path(workdir) / FOLDER / str(step))["scores"].get(metric) for step in found
+    }
     scored = {step: score for step, score in scores.items() if score is not None}
     return max(scored, key=lambda step: (scored[step], step)) if scored else found[-1]
-
-
-def _scores(folder: Path) -> dict[str, float]:
-    try:
-        return _metadata(folder)["scores"]
-    except UserError:  # without readable metadata there are no scores; its state may be whole
-        return {}
 
 
 def restore(workdir: Path, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
@@ -249,26 +245,48 @@ def _placed(tree: Any) -> Any:
 
 def _metadata(folder: Path) -> dict[str, Any]:
     """What ``Saver.save`` noted beside the state: ``progress`` and ``scores``."""
+    _intact(folder)
     with _readable(folder):
         noted = ocp.checkpointables_metadata(str(folder.absolute())).custom_metadata
         return {"progress": noted["progress"], "scores": noted["scores"]}  # pyright: ignore
 
 
 def _tree_of(folder: Path) -> dict[str, Any]:
-    for part in ("state/_METADATA", "state/manifest.ocdbt", "_CHECKPOINT_METADATA"):
-        if not (folder / part).is_file():
-            raise UserError(
-                f"{folder}: truncated or foreign checkpoint ({part} is missing); "
-                "remove this folder to use an earlier step"
-            )
+    _intact(folder)
     with _readable(folder):
-        # Orbax opens all arrays at once, and where one cannot be read the others complain in logs
-        # and tracebacks of their own. So the ends of all are asked for first: one byte each.
-        base = (folder / "state").absolute().as_uri() + "/"
-        stored = ts.KvStore.open({"driver": "ocdbt", "base": base}).result()
-        for name in stored.list().result():
-            stored.read(name, byte_range=slice(-1, None)).result()
         return dict(ocp.metadata(str(folder.absolute()), checkpointable_name="state").metadata)
+
+
+def _intact(folder: Path) -> None:
+    """Refuse a checkpoint of which a part is missing, damaged or cut short, naming it.
+
+    Orbax opens all arrays at once, and where one cannot be read the others complain in logs and
+    tracebacks of their own. So it is handed only what has passed here.
+    """
+    needed = ("state/_METADATA", "state/manifest.ocdbt", "_CHECKPOINT_METADATA")
+    missing = [part for part in needed if not (folder / part).is_file()]
+    with _readable(folder):
+        if missing:
+            raise FileNotFoundError(f"{missing[0]} is missing")
+        notes = ("_CHECKPOINT_METADATA", "state/_METADATA", "state/_sharding", "metrics/metrics")
+        arrays = (folder / "state" / "array_metadatas").glob("*")
+        for path in [*(folder / part for part in notes), *arrays]:
+            if path.is_file():
+                _parsed(path)
+        base = (folder / "state").absolute().as_uri() + "/"
+        store = ts.KvStore.open({"driver": "ocdbt", "base": base}).result()
+        names = store.list().result()
+        if not names:
+            raise ValueError("state/manifest.ocdbt is empty")
+        for name in names:  # the last byte of each shows that the file reaches so far
+            store.read(name, byte_range=slice(-1, None)).result()
+
+
+def _parsed(path: Path) -> None:
+    try:
+        json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from error
 
 
 @contextlib.contextmanager

@@ -166,6 +166,11 @@ def check(experiment: Experiment) -> None:
             f"batch_size={experiment.batch_size} does not divide by "
             f"recipe.accumulate={recipe.accumulate}"
         )
+    dtype, dropout = (getattr(recipe.model, f, None) for f in ("dtype", "dropout"))
+    if dtype not in (None, "float32", recipe.dtype):
+        raise UserError(f"recipe.model.dtype={dtype!r}: set recipe.dtype, which comes before it")
+    if dropout is not None and not 0 <= dropout < 1:
+        raise UserError(f"recipe.model.dropout={dropout}: must be in [0, 1)")
     rank = source.dataset.rank
     for name, size in (("data.patch", source.patch), ("evaluation.window", evaluation.window)):
         if size is not None and (len(size) != rank or min(size) < 1):

@@ -154,7 +154,10 @@ def evaluate(
     experiment = overridden(stored, overrides)
     if experiment.recipe != stored.recipe:
         raise UserError("recipe.* is that of the checkpoint; override data.* and evaluation.* only")
-    config.check(experiment)
+    try:
+        config.check(experiment)
+    except UserError as error:
+        raise UserError(f"{workdir / checkpoint.EXPERIMENT}: {error}") from error
     path = workdir / "evaluation.json"
     before = _read_scores(path)
     if tta is not None:

@@ -51,13 +51,20 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def misfit(name: str, value: Any, hint: Any) -> UserError:
-    """What to say of a value that does not fit."""
+    """What to say of a value that does not fit; of a dict's, its first item that does not."""
+    if typing.get_origin(hint) is Mapping and isinstance(value, Mapping):
+        inner = typing.get_args(hint)[1]
+        for key, item in value.items():
+            if isinstance(key, str) and not fits(item, inner):
+                return misfit(f"{name}.{key}", item, inner)
     shown = " ".join(repr(value).split())
-    infinite = isinstance(value, float) and not math.isfinite(value)
-    expected = "a finite number" if infinite else _spelt(hint)
-    return UserError(
-        f"{name}={shown if len(shown) < 60 else shown[:60] + '...'}: expected {expected}"
-    )
+    expected = _spelt(hint)
+    if isinstance(value, type):
+        expected = f"an object, {value.__name__}(...)"
+    elif isinstance(value, float) and not math.isfinite(value):
+        expected = "a finite number"
+    shown = shown if len(shown) < 60 else f"{shown[:60]}..."
+    return UserError(f"{name}={shown}: expected {expected}")
 
 
 def _spelt(hint: Any) -> str:

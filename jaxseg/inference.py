@@ -19,7 +19,7 @@ passes at once, and every distinct size compiles.
 import functools
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from jaxseg.errors import UserError
-from jaxseg.types import IGNORE, output_size
+from jaxseg.types import IGNORE, ValidConvolutions, output_size
 
 Spatial = tuple[int, ...]
 
@@ -82,6 +82,30 @@ def bucket(model: Any, shape: Spatial, tiles: Tiles) -> Spatial:
         return output_size(model, _whole(model, shape))
     tile = output_size(model, _window(tiles, len(shape)))
     return tuple(t * _three_bits(-(-n // t)) for n, t in zip(shape, tile, strict=True))
+
+
+LARGEST_WHOLE = 2**21
+"""Pixels up to which `segment` and `predict` pass an image at once where no window is named."""
+
+EDGES = {2: 512, 3: 96}
+"""Edge of the windows of larger images, by rank."""
+
+
+def affordable(model: Any, shape: Spatial, tiles: Tiles, *, least: Spatial | None = None) -> Tiles:
+    """`tiles`, but with a window for an image that is too large to pass at once.
+
+    The window is no smaller than `least`, the size that the network was trained on; networks of
+    valid convolutions take few sizes, so theirs is `least` itself.
+    """
+    if tiles.window is not None or math.prod(shape) <= LARGEST_WHOLE:
+        return tiles
+    edge = EDGES.get(len(shape), 96)
+    if isinstance(model, ValidConvolutions):
+        window = least or _whole(model, (edge,) * len(shape))
+    else:
+        at_least = least or (edge,) * len(shape)
+        window = tuple(min(max(edge, w), n) for w, n in zip(at_least, shape, strict=True))
+    return replace(tiles, window=window)
 
 
 def pad_case(
@@ -356,10 +380,14 @@ def segment(
 ) -> Int[np.ndarray, "*labels"]:
     """Label map of one image, `[*spatial c] -> int32 [*spatial]`.
 
+    `window=None` passes the image at once up to two million pixels, and in windows beyond; name
+    the image's own size to pass a larger one at once.
+
     With `batched=True`, of images of one size, `[b *spatial c] -> [b *spatial]`: a batch of 2-D
     images and one volume look alike, so the rank is never guessed. Only labels leave the device.
     """
     tiles = Tiles(window=window, overlap=overlap, window_batch=window_batch, tta=tta)
     rows = image if batched else image[None]
+    tiles = affordable(model, rows.shape[1:-1], tiles)
     labels = np.ascontiguousarray(_predict(model, variables, rows, tiles, "labels"))
     return labels if batched else labels[0]

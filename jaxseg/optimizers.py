@@ -25,6 +25,7 @@ class Constant:
 
     def build(self, steps: int) -> optax.Schedule:
         """Rate by step."""
+        _require("learning_rate.value", self.value, self.value >= 0, "at least 0")
         return _warmed(self.warmup, self.value, steps, optax.constant_schedule(self.value))
 
 
@@ -41,6 +42,7 @@ class Poly:
 
     def build(self, steps: int) -> optax.Schedule:
         """Rate by step; 0 at ``steps`` and after."""
+        _require("learning_rate.peak", self.peak, self.peak >= 0, "at least 0")
         left = steps - _fitting(self.warmup, steps)
         decay = optax.polynomial_schedule(self.peak, 0.0, self.power, left)
         return _warmed(self.warmup, self.peak, steps, decay)
@@ -81,6 +83,7 @@ class SGD:
 
     def build(self, steps: int) -> optax.GradientTransformation:
         """The transformation for a run of ``steps``."""
+        _require("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
         momentum = optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity()
         return _chain(self.clip, _decay(self.weight_decay), momentum, rate=self.rate(steps))
 
@@ -101,7 +104,7 @@ class Adam:
 
     def build(self, steps: int) -> optax.GradientTransformation:
         """The transformation for a run of ``steps``."""
-        adam = optax.scale_by_adam(self.b1, self.b2, self.eps)
+        adam = _adam(self.b1, self.b2, self.eps)
         return _chain(self.clip, adam, rate=self.rate(steps))
 
     def rate(self, steps: int) -> optax.Schedule:
@@ -122,7 +125,7 @@ class AdamW:
 
     def build(self, steps: int) -> optax.GradientTransformation:
         """The transformation for a run of ``steps``."""
-        adam = optax.scale_by_adam(self.b1, self.b2, self.eps)
+        adam = _adam(self.b1, self.b2, self.eps)
         return _chain(self.clip, adam, _decay(self.weight_decay), rate=self.rate(steps))
 
     def rate(self, steps: int) -> optax.Schedule:
@@ -150,14 +153,30 @@ def _chain(
     return optax.chain(clipped, *parts, optax.scale_by_learning_rate(rate))
 
 
+def _adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    _require("b1", b1, 0 <= b1 < 1, "in [0, 1)")
+    _require("b2", b2, 0 <= b2 < 1, "in [0, 1)")
+    _require("eps", eps, eps > 0, "above 0")
+    return optax.scale_by_adam(b1, b2, eps)
+
+
+def _require(name: str, value: float, fine: bool, range: str) -> None:
+    if not fine:
+        raise UserError(f"recipe.optimizer.{name}={value}: must be {range}")
+
+
 def _decay(weight_decay: float) -> optax.GradientTransformation:
+    _require("weight_decay", weight_decay, weight_decay >= 0, "at least 0")
     if not weight_decay:
         return optax.identity()
     return optax.add_decayed_weights(weight_decay, mask=decays)
 
 
 def _schedule(rate: float | Schedule, steps: int) -> optax.Schedule:
-    return optax.constant_schedule(rate) if isinstance(rate, int | float) else rate.build(steps)
+    if not isinstance(rate, int | float):
+        return rate.build(steps)
+    _require("learning_rate", rate, rate >= 0, "at least 0")
+    return optax.constant_schedule(rate)
 
 
 def _warmed(warmup: int, peak: float, steps: int, after: optax.Schedule) -> optax.Schedule:

@@ -52,6 +52,8 @@ def predict(
     """Label maps of a file, or of all images directly in a folder; their paths.
 
     Images are normalised and cut into windows as the run's experiment says; ``tta=None`` as well.
+    Where it says whole images, those beyond two million pixels are cut all the same: a 4096 x 4096
+    image then fits where it would not at once.
     ``probabilities`` also writes ``<stem>_probabilities.npy``, float32 ``[*spatial k]``, and
     ``overlay`` the prediction drawn over the image (of a stack or volume: its middle slice).
     Raises UserError, before anything is written, where a file would be replaced (but for
@@ -96,7 +98,12 @@ def each(
         tta=evaluation.tta if tta is None else tta,
     )
     labels_of = functools.partial(
-        _labels_and_probabilities, model, variables, tiles, probabilities=probabilities
+        _labels_and_probabilities,
+        model,
+        variables,
+        tiles,
+        patch=experiment.data.patch,
+        probabilities=probabilities,
     )
     disk.folder(folder)
     for file in files:
@@ -227,8 +234,15 @@ def _normalized(
 
 
 def _labels_and_probabilities(
-    model: Any, variables: Any, tiles: Tiles, image: np.ndarray, *, probabilities: bool
+    model: Any,
+    variables: Any,
+    tiles: Tiles,
+    image: np.ndarray,
+    *,
+    patch: tuple[int, ...] | None,
+    probabilities: bool,
 ) -> tuple[Int[np.ndarray, "*spatial"], Float[np.ndarray, "*spatial k"] | None]:
+    tiles = inference.affordable(model, image.shape[:-1], tiles, least=patch)
     if not probabilities:  # only labels leave the device
         labels = inference.segment(
             model,

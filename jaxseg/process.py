@@ -10,6 +10,22 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
+from jaxseg.errors import UserError, first_line
+
+
+def join(
+    coordinator: str | None, processes: int | None, process: int | None, *, distributed: bool
+) -> None:
+    """Become one of the processes of a run, found by JAX or as the first three say."""
+    if not distributed:
+        if (coordinator, processes, process) != (None, None, None):
+            raise UserError("--coordinator, --processes and --process need --distributed")
+        return
+    try:
+        jax.distributed.initialize(coordinator, processes, process)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"--distributed: {first_line(error)}") from error
+
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[int], bool]]:

@@ -1,6 +1,5 @@
 """Train an experiment: ``python -m jaxseg.train --config configs/quickstart.py --workdir W``."""
 
-import argparse
 import contextlib
 import math
 import shutil
@@ -20,7 +19,7 @@ from jaxseg.config import Experiment
 from jaxseg.errors import UserError, first_line
 from jaxseg.evaluate import Evaluator, Sample
 from jaxseg.overrides import overridden
-from jaxseg.report import Report, environment, write_json, write_samples
+from jaxseg.report import Pace, Report, environment, plain, write_json, write_samples
 from jaxseg.step import TrainState
 from jaxseg.types import Batch
 
@@ -124,18 +123,18 @@ def compile_step(
     batch = jax.tree.map(struct, example)
     with _traceable():
         abstract = jax.eval_shape(lambda: recipe.init(jax.random.key(experiment.seed), batch))
-    placed = sharding.of_state(mesh, abstract)
+    placed = sharding.of_state(mesh, abstract), sharding.of_batch(mesh, batch)
     step = jax.jit(
         lambda state, batch: recipe.step(state, batch),
-        in_shardings=(placed, sharding.of_batch(mesh, batch)),
-        out_shardings=(placed, sharding.replicated(mesh)),
+        in_shardings=placed,
+        out_shardings=(placed[0], sharding.replicated(mesh)),
         donate_argnums=0,
     )
-    abstract = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, placed
+    abstract, batch = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), (abstract, batch), placed
     )
     with _traceable():  # before anything is written; the first step finds this trace
-        step.eval_shape(abstract, batch)
+        step.trace(abstract, batch)
     return step, lambda batch: sharding.put(mesh, batch, experiment.batch_size), abstract
 
 
@@ -171,6 +170,10 @@ def _admit(experiment: Experiment, workdir: Path, *, resume: bool, overwrite: bo
         raise UserError("--resume and --overwrite exclude each other")
     if not any(found for pattern in OUTPUTS for found in workdir.glob(pattern)):
         return
+    for name in OUTPUTS:
+        found = workdir / name
+        if found.exists() and found.is_dir() != (name == checkpoint.FOLDER):
+            raise UserError(f"{found}: not what a run of jaxseg leaves there; move it away")
     if not resume and not overwrite:
         raise UserError(
             f"--workdir {workdir} holds a run: --resume goes on with it, --overwrite starts again"
@@ -230,7 +233,7 @@ class _Run:
         self._evaluated: tuple[int, dict[str, Any], list[Sample]] | None = None
         self._best_scores: dict[str, Any] | None = progress.get("scores")
         self._started = time.perf_counter()
-        self._pace = _Pace(experiment.batch_size)
+        self._pace = Pace(experiment.batch_size)
 
     def log(self, number: int, scalars: dict[str, jax.Array]) -> None:
         """Take note of a dispatched step, and fetch the one before it."""
@@ -310,7 +313,7 @@ class _Run:
             "step": number,
             "seconds": seconds,
             "data": data,
-            "scores": _jsonable(self._best_scores),
+            "scores": plain(self._best_scores),
         }
         self._saver.save(number, state, progress, scores)
         self._progress["step"] = number
@@ -343,49 +346,6 @@ class _Run:
         return summary
 
 
-class _Pace:
-    """Images a second of the loop: evaluation left out, and the first lap, which compiles."""
-
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
-        self._clock = self._paused = time.perf_counter()
-        self._laps: list[tuple[int, float]] = []
-
-    def lap(self, steps: int) -> float:
-        """Images a second since the last call, over ``steps`` steps."""
-        now = time.perf_counter()
-        self._laps.append((steps, now - self._clock))
-        self._clock = now
-        return steps * self._batch_size / self._laps[-1][1]
-
-    def pause(self) -> None:
-        """Stop the clock until ``go_on``."""
-        self._paused = time.perf_counter()
-
-    def go_on(self) -> None:
-        """The clock runs again."""
-        self._clock += time.perf_counter() - self._paused
-
-    @property
-    def overall(self) -> float | None:
-        """Over all laps but the first; None where there was no other."""
-        steps, seconds = map(sum, zip(*self._laps[1:], strict=True)) if self._laps[1:] else (0, 0.0)
-        return steps * self._batch_size / seconds if seconds else None
-
-
-def _jsonable(scores: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Scores as orbax's JSON takes them: NaN would not be JSON."""
-    if scores is None:
-        return None
-
-    def clean(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return [clean(v) for v in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return {name: clean(value) for name, value in scores.items()}
-
-
 # --- the command ----------------------------------------------------------------------------------
 
 
@@ -414,7 +374,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--process", type=int, help="number of this process")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="such as batch_size=8")
     options = parser.parse_intermixed_args(arguments)
-    _join(options)
+    named = (options.coordinator, options.processes, options.process)
+    process.join(*named, distributed=options.distributed)
     process.cache_compilations()
     train(
         _experiment(options.config, options.workdir, options.overrides, resume=options.resume),
@@ -422,18 +383,6 @@ def main(arguments: Sequence[str]) -> None:
         resume=options.resume,
         overwrite=options.overwrite,
     )
-
-
-def _join(options: argparse.Namespace) -> None:
-    named = (options.coordinator, options.processes, options.process)
-    if not options.distributed:
-        if any(value is not None for value in named):
-            raise UserError("--coordinator, --processes and --process need --distributed")
-        return
-    try:
-        jax.distributed.initialize(*named)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"--distributed: {first_line(error)}") from error
 
 
 def _experiment(

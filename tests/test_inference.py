@@ -12,7 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxseg import inference
 from jaxseg.errors import UserError
 from jaxseg.inference import Tiles
-from jaxseg.models.unet_2015 import UNet2015
+from jaxseg.models import UNet, UNet2015
 from jaxseg.types import IGNORE, Prediction
 
 TRACES = []
@@ -392,3 +392,20 @@ def test_a_window_of_another_rank_and_an_image_of_integers_are_refused():
         inference.segment(model, variables, picture(8, 8, 1), window=(4, 4, 4))
     with pytest.raises(UserError, match="uint8"):
         inference.segment(model, variables, np.zeros((8, 8, 1), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("spatial", "window"),
+    [((1024, 1024), None), ((4096, 4096), (512, 512)), ((96, 40_000), (96, 512)),
+     ((200, 200, 200), (96, 96, 96))],
+)  # fmt: skip
+def test_what_is_too_large_to_pass_at_once_is_cut_into_windows(spatial, window):
+    assert inference.affordable(UNet(2), spatial, Tiles()).window == window
+    assert inference.affordable(UNet(2), spatial, Tiles(window=(64,))).window == (64,)
+
+
+def test_large_images_of_valid_convolutions_are_cut_into_patches():
+    assert inference.affordable(UNet2015(2), (4096, 4096), Tiles(), least=(188, 188)).window == (
+        188,
+        188,
+    )

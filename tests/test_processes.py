@@ -167,6 +167,9 @@ def test_two_processes_equal_one(tiny, tmp_path):
     one, two = (checkpoint.restore(tmp_path / w, 4, abstract)[0] for w in ("one", "two"))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
-    read = {w: checkpoint._scores(tmp_path / w / "checkpoints" / "4") for w in ("one", "two")}
+    read = {
+        w: checkpoint._metadata(tmp_path / w / "checkpoints" / "4")["scores"]
+        for w in ("one", "two")
+    }
     assert read["one"].keys() == read["two"].keys()
     np.testing.assert_allclose([*read["one"].values()], [*read["two"].values()], atol=1e-3)

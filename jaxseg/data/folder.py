@@ -51,6 +51,17 @@ class Folder:
     test: float = 0.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        for name in ("num_classes", "channels"):
+            if getattr(self, name) < 1:
+                raise UserError(f"data.dataset.{name}={getattr(self, name)}: must be at least 1")
+        if self.rank not in (2, 3):
+            raise UserError(f"data.dataset.rank={self.rank}: 2 for images, 3 for volumes")
+        held = f"data.dataset.validation={self.validation}, test={self.test}"
+        if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
+            raise UserError(f"{held}: shares of the files, which leave some to train on")
+
     def open(self, root: str, split: str) -> Pairs:
         """Pairs files; an image without mask, an empty folder and an unknown split end here."""
         folder = existing(root, "images and masks")

@@ -212,6 +212,8 @@ def _nifti(path: Path) -> np.ndarray:
 
 
 def _with_channel_axis(array: np.ndarray, rank: int, name: str) -> np.ndarray:
+    if array.dtype.kind not in "buif":
+        raise UserError(f"{name}: holds {array.dtype}; an image is integers or real numbers")
     if array.ndim == rank:
         return array[..., None]
     if array.ndim == rank + 1 and array.shape[-1] <= 64:

@@ -72,6 +72,8 @@ class Data:
         if not 0 <= seed < 2**32:
             raise UserError(f"seed={seed}: must be in [0, 2^32)")
         cases = self._open("train", points=self.foreground > 0)
+        if not len(cases):
+            raise UserError(f"data.root={self.root!r}: the train split is empty")
         patch = self.patch or _only_size(cases)
         positions = Grid(cases, patch) if self.sampling == "grid" else Whole(cases)
         draw = Draw(cases, patch, self.foreground, seed, fixed=self.patch is None)

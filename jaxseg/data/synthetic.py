@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxseg.data.source import rim, semantic, unknown_split
+from jaxseg.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 
@@ -33,6 +34,18 @@ class Synthetic:
     boundary: bool = False
     instances: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        for name, fine in (
+            ("size", min(self.size, default=0) > 0),
+            ("count", min(self.count) >= 0),
+            ("radius", 0 < self.radius[0] <= self.radius[1]),
+            ("density", 0 <= self.density <= 1),
+            ("noise", self.noise >= 0),
+        ):
+            if not fine:
+                raise UserError(f"data.dataset.{name}={getattr(self, name)}: out of its range")
 
     @property
     def num_classes(self) -> int:

@@ -6,6 +6,7 @@ example: python -m jaxseg.models --size 256 --classes 2 --channels 1
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from flax import linen as nn
 from rich.console import Console
 from rich.table import Table
 
-from jaxseg import cost
+from jaxseg import cost, errors
 from jaxseg.encoders import ENCODERS
 from jaxseg.errors import UserError
 from jaxseg.models import MODELS, PAPERS, create
@@ -57,9 +58,9 @@ def fitting_size(model: nn.Module, size: int) -> int:
     raise UserError(f"--size {size}: too small for {type(model).__name__}")
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(
+    parser = errors.parser(
         prog="python -m jaxseg.models",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -71,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for name in ("size", "classes", "channels"):
         if getattr(options, name) < 1:
-            parser.error(f"--{name} must be at least 1")
+            raise UserError(f"--{name} must be at least 1")
     found = rows(options.size, options.classes, options.channels)
     if options.json:
         json.dump(found, sys.stdout, indent=2)
@@ -89,4 +90,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)
