@@ -31,7 +31,7 @@ from jaxseg import (
 )
 from jaxseg.data import Data
 from jaxseg.errors import UserError, first_line
-from jaxseg.metrics import SCORES
+from jaxseg.metrics import CASE_SCORES, SCORES
 from jaxseg.overrides import overridden
 from jaxseg.recipes import Supervised
 from jaxseg.sharding import MeshShape
@@ -42,7 +42,9 @@ class Evaluation:
     """When and how the validation split is scored.
 
     ``every`` steps; by sliding ``window`` (None: whole images), ``window_batch`` windows at a time.
-    ``metrics`` are the scores that are shown, of those that ``Confusion`` has.
+    ``metrics`` are the scores that are shown: those of ``Confusion``, which count all pixels
+    together, cost nothing; those of ``metrics.CASE_SCORES``, such as ``hd95``, are computed on the
+    host, case by case, and only where they are named.
     ``patience`` stops the run after that many evaluations without a better ``checkpoint.best``.
     """
 
@@ -185,13 +187,18 @@ def check(experiment: Experiment) -> None:
     if names and len(names) != classes:
         raise UserError(f"data.dataset.class_names={names}: {len(names)} names, {classes} classes")
     for metric in evaluation.metrics:
-        if metric not in SCORES:
-            near = difflib.get_close_matches(metric, SCORES, 1, cutoff=0)[0]
+        known = (*SCORES, *CASE_SCORES)
+        if metric not in known:
+            near = difflib.get_close_matches(metric, known, 1, cutoff=0)[0]
             raise UserError(f"evaluation.metrics: no metric {metric!r}; the nearest is {near!r}")
     best = experiment.checkpoint.best
     if best is not None and best not in evaluation.metrics:
         raise UserError(
             f"checkpoint.best={best!r} is not among evaluation.metrics={evaluation.metrics}"
+        )
+    if best is not None and best in CASE_SCORES and not CASE_SCORES[best].higher_is_better:
+        raise UserError(
+            f"checkpoint.best={best!r}: kept is the highest, and of distances the least is best"
         )
     if best is None and evaluation.patience is not None:
         raise UserError("evaluation.patience waits for a better checkpoint.best, which is None")

@@ -4,20 +4,22 @@ import dataclasses
 import functools
 import json
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxseg import checkpoint, config, errors, inference, process, report, sharding
 from jaxseg.config import Experiment
 from jaxseg.errors import UserError
 from jaxseg.inference import Tiles
-from jaxseg.metrics import Confusion
+from jaxseg.metrics import CASE_SCORES, Confusion, bootstrap_interval, case_scores, mean
 from jaxseg.overrides import overridden
 
 
@@ -29,11 +31,41 @@ class Sample(NamedTuple):
     prediction: np.ndarray
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """What a split was found to be: pixels counted together, and scores `[n k]` case by case."""
+
+    confusion: Confusion
+    cases: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def scores(
+        self, class_names: Sequence[str] | None = None, *, intervals: bool = False
+    ) -> dict[str, Any]:
+        """Plain numbers for reports: `Confusion.scores`, and after them those of `cases`.
+
+        Of a score of cases, the mean over a case's classes, then over cases; beside it, class by
+        class, the mean over cases, and with `intervals` the ends of its 95 % bootstrap interval
+        over cases, `<score>_interval`. What is NaN is left out of every mean.
+        """
+        report = self.confusion.scores(class_names)
+        for name, table in self.cases.items():
+            of_case = np.array([mean(row) for row in table])
+            values = [float(mean(column)) for column in table.T]
+            report[name] = float(mean(of_case))
+            report[f"{name}_per_class"] = (
+                dict(zip(class_names, values, strict=True)) if class_names else values
+            )
+            if intervals:
+                report[f"{name}_interval"] = list(bootstrap_interval(of_case))
+        return report
+
+
 class Evaluator:
     """Scores variables on one split, by sliding window, exact over ragged last batches.
 
     Cases of one bucket (see ``inference.bucket``) share a compilation, and each process reads only
-    the rows of a batch that it owns. The confusion matrix is counted on the device.
+    the rows of a batch that it owns. The confusion matrix is counted on the device; scores of cases
+    that the experiment names (`CASE_SCORES`) on the host, without the class called "background".
     """
 
     def __init__(self, experiment: Experiment, mesh: Mesh, split: str = "validation") -> None:
@@ -59,6 +91,9 @@ class Evaluator:
         if not len(self._cases):
             raise UserError(f"data.root={experiment.data.root!r}: the {split} split is empty")
         self._plan = self._planned()
+        self._names = [name for name in evaluation.metrics if name in CASE_SCORES]
+        classes = enumerate(self._dataset.class_names or ())
+        self._background = tuple(i for i, name in classes if name == "background")
 
     def _planned(self) -> list[tuple[tuple[int, ...], list[int]]]:
         """Batches of case numbers by bucket, the same on every process."""
@@ -76,8 +111,8 @@ class Evaluator:
             for at in range(0, len(numbers), n)
         ]
 
-    def __call__(self, variables: Any, samples: int = 0) -> tuple[Confusion, list[Sample]]:
-        """The confusion matrix (int64, on the host) and the first few predictions.
+    def __call__(self, variables: Any, samples: int = 0) -> tuple[Evaluated, list[Sample]]:
+        """The counts (int64, on the host) and scores of cases, and the first few predictions.
 
         ``variables`` lie on the evaluator's mesh, or on one device.
         """
@@ -85,18 +120,49 @@ class Evaluator:
             variables = jax.device_put(variables, sharding.replicated(self._mesh))
         shown: list[Sample] = []
         counted: list[Confusion] = []
+        tables: list[np.ndarray] = []
         for cases, arrays in self._batches():
             with jax.set_mesh(self._mesh):
                 counts, prediction = _score(
                     self._model, variables, *arrays, tiles=self._tiles, k=self._dataset.num_classes
                 )
             counted.append(counts)  # fetched at the end: nothing here waits for the device
+            if self._names:
+                tables.append(self._case_table(cases, prediction))
             if len(shown) < samples and cases:
                 local = np.asarray(prediction.addressable_data(0))
                 for case, labels in zip(cases[: samples - len(shown)], local, strict=False):
                     inside = tuple(slice(n) for n in case["label"].shape)
                     shown.append(Sample(case["image"], case["label"], labels[inside]))
-        return functools.reduce(operator.add, [c.on_host() for c in counted]), shown
+        confusion = functools.reduce(operator.add, [c.on_host() for c in counted])
+        return Evaluated(confusion, self._gathered(tables)), shown
+
+    def _case_table(self, cases: list[dict[str, Any]], prediction: jax.Array) -> np.ndarray:
+        """Scores `[rows n k]` of a batch's cases; NaN in the rows that are not this process's."""
+        k = self._dataset.num_classes
+        table = np.full((self._batch_size, len(self._names), k), np.nan)
+        mine = range(*self._rows.indices(self._batch_size))
+        for row, case, labels in zip(mine, cases, _local(prediction), strict=False):
+            inside = tuple(slice(n) for n in case["label"].shape)
+            table[row] = case_scores(
+                self._names,
+                labels[inside],
+                case["label"],
+                k,
+                spacing=case.get("spacing"),
+                leave_out=self._background,
+            )
+        return table
+
+    def _gathered(self, tables: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Scores `[n k]` by name, of all processes; rows that are all NaN may be among them."""
+        if not tables:
+            return {}
+        rows = np.concatenate(tables)
+        if jax.process_count() > 1:
+            # Processes along the spatial axis have the same rows: fmax takes what is no NaN.
+            rows = np.fmax.reduce(np.asarray(multihost_utils.process_allgather(rows)))
+        return {name: rows[:, i] for i, name in enumerate(self._names)}
 
     def _batches(self) -> Iterator[tuple[list[dict[str, Any]], tuple[jax.Array, ...]]]:
         n = self._batch_size
@@ -120,6 +186,14 @@ class Evaluator:
             )
 
 
+def _local(prediction: jax.Array) -> np.ndarray:
+    """This process's rows of a batch of label maps, in order."""
+    if prediction.is_fully_addressable:
+        return np.asarray(prediction)
+    rows = {shard.index[0].start or 0: shard.data for shard in prediction.addressable_shards}
+    return np.concatenate([np.asarray(rows[start]) for start in sorted(rows)])
+
+
 @functools.partial(jax.jit, static_argnames=("model", "tiles", "k"))
 def _score(
     model: nn.Module,
@@ -133,6 +207,8 @@ def _score(
     k: int,
 ) -> tuple[Confusion, jax.Array]:
     prediction = inference.label_map(model, sharding.gathered(variables), image, size, tiles)
+    # Each process scores the cases it has read: the rows of its label maps stay with it.
+    prediction = jax.lax.with_sharding_constraint(prediction, PartitionSpec(sharding.ROWS))
     return Confusion.of(prediction, label, k, valid=valid), prediction
 
 
@@ -168,8 +244,8 @@ def evaluate(
     _, variables = checkpoint.load(workdir, step)
     mesh = sharding.MeshShape().build()
     evaluator = Evaluator(experiment, mesh, split)
-    confusion, _ = evaluator(variables)
-    scores = {"step": step, **confusion.scores(experiment.data.dataset.class_names)}
+    evaluated, _ = evaluator(variables)
+    scores = {"step": step, **evaluated.scores(experiment.data.dataset.class_names, intervals=True)}
     report.write_json(path, {**before, split: scores})
     return scores
 

@@ -73,3 +73,10 @@ def tiny_factory():
 def tiny(tiny_factory):
     """The same for one test."""
     return tiny_factory
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Compiled programs of a module of tests go with it, or the run ends at many gigabytes."""
+    yield
+    jax.clear_caches()

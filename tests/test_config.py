@@ -98,6 +98,8 @@ def test_a_wrong_override_is_refused_in_one_line(tiny, override, message):
         (["recipe.model.num_classes=5"], "num_classes=5"),
         (["checkpoint.best=accuracy"], "checkpoint.best='accuracy'"),
         (["recipe.ema=1.0"], "recipe.ema"),
+        (['evaluation.metrics=("dice", "hd59")'], "no metric 'hd59'; the nearest is 'hd95'"),
+        (['evaluation.metrics=("hd95",)', "checkpoint.best=hd95"], "the least is best"),
     ],
 )
 def test_an_impossible_value_is_refused_with_its_name(tiny, overrides, message):

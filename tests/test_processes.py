@@ -1,5 +1,6 @@
 """What only real processes show: signals, sudden death, full disks, several that are one run."""
 
+import dataclasses
 import signal
 import socket
 import subprocess
@@ -151,6 +152,9 @@ def test_two_processes_equal_one(tiny, tmp_path):
         optimizer=SGD(learning_rate=Constant(0.01)),
         ema=0.5,
     )
+    # A score of cases, too: each process scores its own.
+    evaluation = dataclasses.replace(experiment.evaluation, metrics=("dice", "case_dice"))
+    experiment = dataclasses.replace(experiment, evaluation=evaluation)
     config.write_json(experiment, tmp_path / "mine.json")
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -171,5 +175,5 @@ def test_two_processes_equal_one(tiny, tmp_path):
         w: checkpoint._metadata(tmp_path / w / "checkpoints" / "4")["scores"]
         for w in ("one", "two")
     }
-    assert read["one"].keys() == read["two"].keys()
+    assert read["one"].keys() == read["two"].keys() >= {"dice", "case_dice"}
     np.testing.assert_allclose([*read["one"].values()], [*read["two"].values()], atol=1e-3)

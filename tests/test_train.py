@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import signal
 import threading
 
@@ -9,7 +10,7 @@ import pytest
 
 from jaxseg import checkpoint, config, report
 from jaxseg.errors import UserError
-from jaxseg.evaluate import Evaluator, evaluate
+from jaxseg.evaluate import Evaluator, evaluate, main
 from jaxseg.optimizers import SGD, Constant
 from jaxseg.process import count_compilations, stop_requests
 from jaxseg.sharding import MeshShape
@@ -203,8 +204,8 @@ def test_evaluation_is_exact_over_a_ragged_last_batch_and_any_mesh(tiny, tmp_pat
     variables = checkpoint.load(tmp_path)[1]
     one, _ = Evaluator(experiment, MeshShape(data=1).build())(variables)
     many, _ = Evaluator(experiment, MeshShape(data=2, fsdp=2, spatial=2).build())(variables)
-    np.testing.assert_array_equal(one.matrix, many.matrix)
-    assert one.matrix.sum() == 3 * 32 * 32
+    np.testing.assert_array_equal(one.confusion.matrix, many.confusion.matrix)
+    assert one.confusion.matrix.sum() == 3 * 32 * 32
 
 
 def test_evaluate_repeats_the_scores_of_the_summary(tiny, tmp_path):
@@ -215,6 +216,35 @@ def test_evaluate_repeats_the_scores_of_the_summary(tiny, tmp_path):
     evaluate(tmp_path, "test", tta=True)
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert set(written) == {"validation", "test"}
+
+
+def test_scores_of_cases_are_those_of_the_label_maps_on_any_mesh(tiny, tmp_path, capsys):
+    named = ("dice", "hd95", "case_dice", "v_rand")
+    experiment = tiny(steps=2)
+    evaluation = dataclasses.replace(experiment.evaluation, metrics=named)
+    experiment = dataclasses.replace(experiment, evaluation=evaluation)
+    summary = train(experiment, tmp_path)
+    variables = checkpoint.load(tmp_path)[1]
+    one, samples = Evaluator(experiment, MeshShape(data=1).build())(variables, samples=3)
+    many, _ = Evaluator(experiment, MeshShape(data=2, fsdp=2, spatial=2).build())(variables)
+    for name in named[1:]:
+        values = [table[~np.isnan(table)] for table in (one.cases[name], many.cases[name])]
+        np.testing.assert_allclose(*values)
+    assert len(samples) == 3
+    expected = []
+    for sample in samples:  # class 1 of each; "background" has no score of cases
+        a, b = sample.prediction == 1, sample.label == 1
+        expected.append(2 * (a & b).sum() / (a.sum() + b.sum()))
+    scores = many.scores(("background", "nucleus"), intervals=True)
+    assert scores["case_dice"] == pytest.approx(np.mean(expected))
+    assert math.isnan(scores["case_dice_per_class"]["background"])
+    low, high = scores["case_dice_interval"]
+    assert low <= scores["case_dice"] <= high
+    assert summary["validation"]["case_dice"] == pytest.approx(scores["case_dice"])
+    main(["--workdir", str(tmp_path)])
+    assert "case_dice: 95 % interval over cases" in capsys.readouterr().out
+    written = json.loads((tmp_path / "evaluation.json").read_text())["validation"]
+    assert written["case_dice_interval"] == pytest.approx([low, high])
 
 
 def test_accumulation_trains_in_the_loop(tiny, tmp_path):

@@ -1,7 +1,7 @@
 """The confusion matrix, and the scores that are read from it: IoU, Dice, precision, recall."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import chex
 import jax
@@ -16,6 +16,8 @@ PER_CLASS = ("dice", "iou", "precision", "recall")
 
 SCORES = (*PER_CLASS, "accuracy")
 """The names that ``Confusion.scores`` gives, but for those ``..._per_class``."""
+
+Average = Literal["macro", "micro", "weighted"]
 
 
 @chex.dataclass(frozen=True)
@@ -96,6 +98,21 @@ class Confusion:
         counts = 1.0 * self.matrix
         return _ratio(counts.diagonal().sum(), counts.sum(), counts.sum())
 
+    def average(self, score: str, how: Average = "macro") -> Any:
+        """One number of a score of ``PER_CLASS``; NaN where there is nothing to score.
+
+        ``macro``: the mean over the classes that occur. ``weighted``: that mean weighted by the
+        labels' pixels. ``micro``: of the classes' counts added up, so that large classes weigh
+        more; of one label a pixel, Dice, precision and recall are then the accuracy.
+        """
+        if how == "micro":
+            tp, fp, fn = (counts.sum() for counts in self._rates())
+            bottoms = {"dice": tp + (fp + fn) / 2, "iou": tp + fp + fn}
+            bottoms |= {"precision": tp + fp, "recall": tp + fn}
+            return _ratio(tp, bottoms[score], bottoms[score])
+        values = getattr(self, score)()
+        return mean(values, (1.0 * self.matrix).sum(1) if how == "weighted" else None)
+
     def scores(self, class_names: Sequence[str] | None = None) -> dict[str, Any]:
         """All scores as plain floats, for reports; of concrete matrices only.
 
@@ -120,12 +137,17 @@ class Confusion:
         return tp, counts.sum(0) - tp, counts.sum(1) - tp
 
 
-def mean(scores: Float[Array | np.ndarray, " k"]) -> Any:
-    """Mean over the classes that have a score; NaN where none has."""
+def mean(
+    scores: Float[Array | np.ndarray, " k"],
+    weights: Float[Array | np.ndarray, " k"] | None = None,
+) -> Any:
+    """Mean, or weighted mean, over the classes that have a score; NaN where none has."""
     # nanmean warns of an empty mean in numpy.
     lib = np if isinstance(scores, np.ndarray) else jnp
     has = ~lib.isnan(scores)
-    return _ratio(lib.where(has, scores, 0.0).sum(), 1.0 * has.sum(), 1.0 * has.sum())
+    shares = 1.0 * has if weights is None else has * weights
+    total = shares.sum()
+    return _ratio((lib.where(has, scores, 0.0) * shares).sum(), total, total)
 
 
 def _confusion(matrix: Array | np.ndarray) -> Confusion:

@@ -127,7 +127,7 @@ def write_progress(path: str | Path, metrics: str | Path) -> None:
         if len(names) > 1:
             axis.legend(fontsize="small")
         if title == "validation scores":
-            axis.set_ylim(0, 1)
+            axis.set_ylim(0, max(1.0, axis.get_ylim()[1]))  # distances may be named too
     _save(figure, path)
 
 

@@ -1,7 +1,7 @@
 """Scores as text: one line while training, a table after an evaluation.
 
 Scores come as `Confusion.scores(class_names)` gives them: a mean by name, and beside it
-`<name>_per_class`, by class name.
+`<name>_per_class`, by class name. Scores of cases have `<name>_interval` beside them, low and high.
 """
 
 import math
@@ -62,6 +62,11 @@ def print_scores(title: str, scores: Mapping[str, Any]) -> None:
     if single:
         line = "  ".join(f"{name} {_number(value)}" for name, value in single.items())
         console.print(line, markup=False, highlight=False)
+    for name, value in scores.items():
+        if name.endswith("_interval"):
+            low, high = (_number(end) for end in value)
+            line = f"{name.removesuffix('_interval')}: 95 % interval over cases {low} to {high}"
+            console.print(line, markup=False, highlight=False)
 
 
 def by_class(

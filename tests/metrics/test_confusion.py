@@ -196,3 +196,18 @@ def test_sharded_over_eight_devices_equals_unsharded(shape):
     np.testing.assert_array_equal(of(prediction, label, valid).matrix, expected)
     # Only matrices travel between devices, never pixels.
     assert "all-gather" not in of.lower(prediction, label, valid).compile().as_text()
+
+
+def test_averages_are_the_fractions_written_here():
+    # label rows, prediction columns; the last class occurs in neither
+    c = Confusion(matrix=np.int64([[5, 1, 0], [2, 4, 0], [0, 0, 0]]))
+    np.testing.assert_allclose(c.average("iou"), (5 / 8 + 4 / 7) / 2)
+    np.testing.assert_allclose(c.average("iou", "weighted"), (6 * 5 / 8 + 6 * 4 / 7) / 12)
+    np.testing.assert_allclose(c.average("iou", "micro"), 9 / (8 + 7))
+    for score in ("dice", "precision", "recall"):
+        np.testing.assert_allclose(c.average(score, "micro"), c.accuracy())
+    np.testing.assert_allclose(c.average("recall", "weighted"), c.accuracy())
+    for how in ("macro", "micro", "weighted"):
+        assert np.isnan(Confusion.zero(3).average("dice", how))
+        device = Confusion(matrix=jnp.asarray(c.matrix, jnp.int32)).average("dice", how)
+        np.testing.assert_allclose(device, c.average("dice", how), rtol=1e-6)

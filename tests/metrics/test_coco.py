@@ -1,0 +1,67 @@
+import builtins
+
+import numpy as np
+import pytest
+
+from jaxseg.errors import UserError
+from jaxseg.metrics import Found, Truth, coco_scores
+from jaxseg.metrics.coco import STATS
+
+GOLDEN = {  # coco.json, in the order of STATS
+    "bbox": [0.6009075908, 0.9587458746, 0.8143564356, 0.4065346535, 0.65, 0.8,
+             0.4791666667, 0.6416666667, 0.6416666667, 0.5333333333, 0.65, 0.8],
+    "segm": [0.576320132, 0.9587458746, 0.8143564356, 0.3201980198, 0.7, 0.8,
+             0.4541666667, 0.6166666667, 0.6166666667, 0.4333333333, 0.7, 0.8],
+}  # fmt: skip
+
+
+def disc(y: int, x: int, radius: int) -> np.ndarray:
+    grid = np.mgrid[:200, :200]
+    return (grid[0] - y) ** 2 + (grid[1] - x) ** 2 <= radius**2
+
+
+def discs() -> tuple[list[Found], list[Truth]]:
+    """systems.md, appendix 3."""
+    truths = [
+        (1, 1, (40, 40, 10)), (1, 1, (100, 60, 30)), (1, 2, (140, 150, 25)), (2, 1, (60, 60, 12)),
+        (2, 2, (120, 120, 60)), (3, 2, (50, 150, 20)), (3, 1, (150, 50, 14)),
+        (3, 1, (170, 170, 20), True),
+    ]  # fmt: skip
+    found = [
+        (1, 1, (42, 41, 10), 0.95), (1, 1, (104, 63, 29), 0.9), (1, 1, (41, 44, 9), 0.6),
+        (1, 2, (141, 146, 24), 0.8), (2, 1, (60, 66, 12), 0.7), (2, 2, (126, 118, 57), 0.85),
+        (2, 2, (30, 170, 15), 0.5), (3, 2, (52, 148, 21), 0.75), (3, 1, (150, 60, 14), 0.65),
+        (3, 1, (148, 51, 13), 0.55),
+    ]  # fmt: skip
+    return (
+        [Found(image, category, disc(*at), score) for image, category, at, score in found],
+        [Truth(image, category, disc(*at), *crowd) for image, category, at, *crowd in truths],
+    )
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_it_is_pycocotools_golden(kind, capsys):
+    pytest.importorskip("pycocotools")
+    scores = coco_scores(*discs(), kind=kind)
+    np.testing.assert_allclose([scores[name] for name in STATS], GOLDEN[kind], rtol=1e-6)
+    assert capsys.readouterr().out == ""
+
+
+def test_nothing_found_and_nothing_to_find():
+    pytest.importorskip("pycocotools")
+    found, truths = discs()
+    assert coco_scores([], truths)["AP"] == 0
+    assert np.isnan(coco_scores(found, [])["AP"])
+
+
+def test_without_pycocotools_the_error_says_how_to_install_it(monkeypatch):
+    real = builtins.__import__
+
+    def refuse(name, *args, **kwargs):
+        if name.startswith("pycocotools"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(UserError, match=r"pip install 'jaxseg\[instance\]'"):
+        coco_scores(*discs())
