@@ -1,0 +1,53 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxseg import step
+from jaxseg.types import Batch
+
+
+def make(value=2.0, *, ema=False):
+    variables = {"params": {"w": jnp.asarray([value, -value])}}
+    return step.create(jax.random.key(3), variables, optax.sgd(0.5), ema=ema)
+
+
+def test_an_update_is_the_optimizers_and_counts():
+    state = step.update(make(), {"w": jnp.ones(2)}, {}, optax.sgd(0.5), ema=None)
+    np.testing.assert_allclose(state.params["w"], [1.5, -2.5])
+    assert int(state.step) == 1 and state.ema == {}
+
+
+def test_the_average_moves_by_its_decay():
+    state = step.update(make(ema=True), {"w": jnp.ones(2)}, {}, optax.sgd(0.5), ema=0.9)
+    np.testing.assert_allclose(state.ema["w"], [0.9 * 2 + 0.1 * 1.5, 0.9 * -2 + 0.1 * -2.5])
+
+
+def test_each_step_draws_otherwise_and_the_same_again():
+    first = make()
+    second = first._replace(step=first.step + 1)
+    draws = [jax.random.uniform(step.key(s)) for s in (first, first, second)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_the_average_does_not_share_buffers_with_the_parameters():
+    state = make(ema=True)
+    pointers = [x.unsafe_buffer_pointer() for x in (state.params["w"], state.ema["w"])]
+    assert pointers[0] != pointers[1]
+
+
+def test_parts_are_weighted_by_their_valid_rows():
+    """Three valid rows in one part and one in the other: a mean of means would be off."""
+    x = jnp.asarray([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    valid = jnp.asarray([True, True, True, False, True, False, False, False])
+    batch = Batch(x.reshape(8, 1, 1), jnp.zeros((8, 1), jnp.int32), valid)
+
+    def loss(params, stats, rows, _rng):
+        weight = rows.valid.astype(jnp.float32)
+        mean = (weight * rows.image[:, 0, 0]).sum() / weight.sum()
+        return params["w"][0] * mean, (stats, {"loss": mean})
+
+    grads, _, scalars = step.gradients(loss, make(), batch, jax.random.key(0), accumulate=2)
+    expected = (1 + 2 + 3 + 5) / 4
+    np.testing.assert_allclose(grads["w"], [expected, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(scalars["loss"], expected, rtol=1e-6)
