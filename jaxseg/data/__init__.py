@@ -11,6 +11,7 @@ from jaxseg.data.isbi2012 import ISBI2012
 from jaxseg.data.pipeline import Batches, Data
 from jaxseg.data.synthetic import Synthetic
 from jaxseg.data.tfds import TFDS
+from jaxseg.data.weight_map import WeightMap
 
 DATASETS: dict[str, Callable[..., Any]] = {
     "camvid": CamVid,
@@ -33,4 +34,5 @@ __all__ = [
     "Folder",
     "Hippocampus",
     "Synthetic",
+    "WeightMap",
 ]

@@ -10,8 +10,15 @@ from jaxseg.data.cache import Disk, Memory, Nothing
 from jaxseg.data.checks import check_case, check_pixels
 from jaxseg.data.sampling import foreground, slabs
 from jaxseg.data.source import Source
+from jaxseg.data.weight_map import WeightMap
 
 FULL_SCALE = {np.dtype(bool): 1.0, np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+LABELS = ("label", "instance")
+"""Arrays that become int32."""
+
+KEPT = ("image", *LABELS, "weight")
+"""Arrays of a case that go into a batch."""
 
 
 def moments(image: Shaped[np.ndarray, "*spatial c"]) -> Float[np.ndarray, "2 c"]:
@@ -53,8 +60,9 @@ def normalize(
 class Decoded:
     """A source behind checks and a cache: raw dtype, labels as small as the classes allow.
 
-    Adds ``statistics [2 c]`` if ``zscore`` and ``points`` (`sampling.foreground`) if ``points``;
-    both need the whole image, so they are made once a case and kept with it.
+    Adds ``statistics [2 c]`` if ``zscore``, ``points`` (`sampling.foreground`) if ``points`` and
+    ``weight [*spatial]`` of a ``weight_map``: they need the whole image, so they are made once a
+    case and kept with it.
     """
 
     source: Source
@@ -63,12 +71,13 @@ class Decoded:
     zscore: bool
     points: bool
     cache: Any = Nothing()
+    weight_map: WeightMap | None = None
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: int) -> dict:
-        extras = ("v1", self.zscore, self.points, self.num_classes)
+        extras = ("v1", self.zscore, self.points, self.num_classes, self.weight_map)
         key = f"{extras} {self.source.key(index)}" if isinstance(self.cache, Disk) else str(index)
         return self.cache.fetch(key, lambda: self._decode(index))
 
@@ -87,6 +96,8 @@ class Decoded:
             case["statistics"] = moments(case["image"])
         if self.points and label is not None:
             case["points"] = foreground(case["label"])
+        if self.weight_map is not None and label is not None:
+            case["weight"] = self.weight_map(np.asarray(label), case.get("instance"))
         return case
 
 
@@ -109,11 +120,11 @@ class Cases:
 def finish(
     piece: dict, statistics: Float[np.ndarray, "2 c"] | None, decoded: Decoded, index: int
 ) -> dict[str, np.ndarray]:
-    """A raw case or patch of case ``index``, checked, as float32 image and int32 labels."""
-    mapped = {k: np.asarray(v) for k, v in piece.items() if k in ("image", "label", "instance")}
+    """A raw case or patch of case ``index``, checked, as float32 image, int32 labels, weight."""
+    mapped = {k: np.asarray(v) for k, v in piece.items() if k in KEPT}
     check_pixels(mapped, num_classes=decoded.num_classes, files=decoded.source.files(index))
     mapped["image"] = normalize(mapped["image"], statistics)
-    return {k: v if k == "image" else v.astype(np.int32) for k, v in mapped.items()}
+    return {k: v.astype(np.int32) if k in LABELS else v for k, v in mapped.items()}
 
 
 def decoded(
@@ -124,7 +135,9 @@ def decoded(
     zscore: bool,
     points: bool,
     cache: Memory | Disk | Nothing,
+    weight_map: WeightMap | None = None,
 ) -> Decoded:
     """Opens a split."""
     source = dataset.open(root, split)
-    return Decoded(source, dataset.num_classes, dataset.channels, zscore, points, cache)
+    known = (dataset.num_classes, dataset.channels)
+    return Decoded(source, *known, zscore, points, cache, weight_map)

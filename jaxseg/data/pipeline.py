@@ -22,6 +22,7 @@ from jaxseg.data.sampling import (
     random_corner,
     takes_foreground,
 )
+from jaxseg.data.weight_map import WeightMap
 from jaxseg.errors import UserError
 from jaxseg.types import Batch
 
@@ -47,6 +48,7 @@ class Data:
     foreground class (any but 0) of their case; a case without any gives a patch at random.
     ``normalize``: "unit" puts integers into [0, 1] by their dtype's full scale; "zscore" takes mean
     and deviation of each channel over the whole image (not over the patch).
+    ``weight_map``: fills the batch's pixel weights, which every loss then takes as factors.
     ``workers``: processes that decode and cut; each keeps its own memory cache, so with many of
     them ``cache="disk"`` is the better one.
     """
@@ -59,6 +61,7 @@ class Data:
     normalize: Literal["unit", "zscore"] = "unit"
     workers: int = 0
     cache: Literal["memory", "disk", "none"] = "memory"
+    weight_map: WeightMap | None = None
 
     def train(self, *, batch_size: int, seed: int, rows: slice = slice(None)) -> "Batches":
         """Endless shuffled batches of the split ``train``.
@@ -71,7 +74,7 @@ class Data:
             raise UserError(f"rows {rows} take no contiguous part of batch_size={batch_size}")
         if not 0 <= seed < 2**32:
             raise UserError(f"seed={seed}: must be in [0, 2^32)")
-        cases = self._open("train", points=self.foreground > 0)
+        cases = self._open("train", points=self.foreground > 0, weight_map=self.weight_map)
         if not len(cases):
             raise UserError(f"data.root={self.root!r}: the train split is empty")
         patch = self.patch or _only_size(cases)
@@ -92,7 +95,7 @@ class Data:
             cases[index]
         return len(cases)
 
-    def _open(self, split: str, *, points: bool) -> Decoded:
+    def _open(self, split: str, *, points: bool, weight_map: WeightMap | None = None) -> Decoded:
         share = default_limit() // max(self.workers, 1)
         kept = {"memory": Memory(share), "disk": Disk(default_folder()), "none": Nothing()}
         return decoded(
@@ -102,6 +105,7 @@ class Data:
             zscore=self.normalize == "zscore",
             points=points,
             cache=kept[self.cache],
+            weight_map=weight_map,
         )
 
     def _refuse_impossible(self) -> None:

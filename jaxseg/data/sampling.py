@@ -64,12 +64,13 @@ def crop(
 
 
 def crop_case(case: dict, corner: Sequence[int], patch: Sequence[int]) -> dict:
-    """One patch of every array of a case: fill is reflected image, IGNORE label, no object."""
+    """One patch of every array of a case: fill is reflected image, IGNORE label, else 0."""
     piece = {"image": crop(case["image"], corner, patch)}
     if "label" in case:
         piece["label"] = crop(case["label"], corner, patch, fill=IGNORE)
-    if "instance" in case:
-        piece["instance"] = crop(case["instance"], corner, patch, fill=0)
+    for name in ("instance", "weight"):
+        if name in case:
+            piece[name] = crop(case[name], corner, patch, fill=0)
     return piece
 
 

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxseg.errors import UserError
-from jaxseg.losses.targets import per_example, ratio, targets
+from jaxseg.losses.ramp import Ramp
+from jaxseg.losses.targets import class_factors, per_example, ratio, require, targets
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,13 @@ class CrossEntropy:
     ``torch`` divides by the weights of the whole batch, jaxseg by each example's own.
     """
 
-    weight: float = 1.0
+    weight: float | Ramp = 1.0
     class_weights: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no distribution."""
+        require(self, "label_smoothing", 0 <= self.label_smoothing <= 1, "in [0, 1]")
 
     def __call__(
         self,
@@ -40,7 +43,7 @@ class CrossEntropy:
     ) -> Float[Array, " b"]:
         """At least 0 (0 at best only without smoothing); 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
-        classes = self._classes(t.logits.shape[-1]).reshape(*(1,) * (t.logits.ndim - 1), -1)
+        classes = class_factors(self, self.class_weights, t.logits)
         surprise = -jax.nn.log_softmax(t.logits)
         truth = (1.0 - self.label_smoothing) * t.one_hot
         if self.label_smoothing:
@@ -51,13 +54,3 @@ class CrossEntropy:
         return ratio(
             per_example(t.pixels * pixel_loss), per_example(t.pixels * pixel_weight), empty=0.0
         )
-
-    def _classes(self, k: int) -> Float[Array, " k"]:
-        if self.class_weights is None:
-            return jnp.ones((k,), jnp.float32)
-        if len(self.class_weights) != k:
-            raise UserError(
-                f"CrossEntropy.class_weights has {len(self.class_weights)} numbers, "
-                f"but the model {k} classes; give one number a class"
-            )
-        return jnp.asarray(self.class_weights, jnp.float32)

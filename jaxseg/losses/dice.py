@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxseg.errors import UserError
-from jaxseg.losses.targets import per_example, ratio, targets
+from jaxseg.losses.ramp import Ramp
+from jaxseg.losses.targets import chosen, of_counted, ratio, require, targets
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,8 @@ class Dice:
     With pixel weights ``u``, softmax ``p`` and one-hot label ``g``: ``I = sum u p g``,
     ``P = sum u p``, ``G = sum u g``; ``squared`` takes ``p^2`` and ``g^2`` in ``P`` and ``G``
     (V-Net). Ignored pixels are missing from all three sums. ``s`` is ``smooth``, as in MONAI and
-    nnU-Net. ``background=False`` leaves class 0 out of the mean.
+    nnU-Net (in optax and segmentation-models-pytorch it is half as large). ``background=False``
+    leaves class 0 out of the mean.
 
     A class absent from the label costs what is predicted of it: ``1 - s / (P + s)``, which falls to
     0 as ``P`` does. With ``smooth=0`` a class with ``P + G = 0`` costs nothing.
@@ -27,11 +27,15 @@ class Dice:
     accumulation, over each part); every counted row then has the same value.
     """
 
-    weight: float = 1.0
+    weight: float | Ramp = 1.0
     squared: bool = False
     smooth: float = 1e-5
     background: bool = True
     batch: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse denominators that could vanish."""
+        require(self, "smooth", self.smooth >= 0, "at least 0")
 
     def __call__(
         self,
@@ -43,16 +47,14 @@ class Dice:
     ) -> Float[Array, " b"]:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
-        if not self.background and t.logits.shape[-1] < 2:
-            raise UserError("Dice.background=False leaves no class of one; set it to True")
         weight = t.pixels[..., None]
         p, g = jax.nn.softmax(t.logits), t.one_hot
         overlap = self._sum(weight * p * g)
         predicted = self._sum(weight * (p * p if self.squared else p))
         actual = self._sum(weight * g)  # g is 0 or 1: its own square
         dice = ratio(2.0 * overlap + self.smooth, predicted + actual + self.smooth, empty=1.0)
-        loss = 1.0 - dice[:, 0 if self.background else 1 :].mean(-1)
-        return jnp.where(per_example(t.pixels) > 0, loss, 0.0)
+        loss = 1.0 - chosen(self, dice, background=self.background).mean(-1)
+        return of_counted(loss, t.pixels)
 
     def _sum(self, x: Float[Array, "b *spatial k"]) -> Float[Array, "bb k"]:
         first = 0 if self.batch else 1

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import counted, over_pixels
 
 
@@ -18,7 +19,7 @@ class ImageLevel:
     class ``c``. An image whose every pixel is ignored says nothing and costs 0.
     """
 
-    weight: float = 1.0
+    weight: float | Ramp = 1.0
 
     def __call__(
         self,

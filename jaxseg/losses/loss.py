@@ -5,6 +5,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.losses.ramp import Ramp
+
 
 @runtime_checkable
 class Loss(Protocol):
@@ -15,8 +17,8 @@ class Loss(Protocol):
     """
 
     @property
-    def weight(self) -> float:
-        """Factor of the term in a recipe's sum."""
+    def weight(self) -> float | Ramp:
+        """Factor of the term in a recipe's sum, of all steps or by the step."""
         ...
 
     def __call__(

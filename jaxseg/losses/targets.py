@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.errors import UserError
 from jaxseg.types import IGNORE
 
 
@@ -70,3 +71,61 @@ def ratio(top: Float[Array, "..."], bottom: Float[Array, "..."], *, empty: float
     """``top / bottom``, and ``empty`` with a gradient of 0 where ``bottom`` is 0."""
     some = bottom > 0
     return jnp.where(some, top / jnp.where(some, bottom, 1.0), empty)
+
+
+def of_counted(loss: Float[Array, " bb"], pixels: Float[Array, " b *spatial"]) -> Array:
+    """``[b]``: the loss of examples with a pixel that counts, 0 for the others.
+
+    ``bb`` is ``b``, or 1 where the loss was taken over the batch.
+    """
+    return jnp.where(per_example(pixels) > 0, loss, 0.0)
+
+
+def power(x: Float[Array, "..."], exponent: float) -> Float[Array, "..."]:
+    """``x^exponent``; 0 with a gradient of 0 at ``x <= 0``, where a root's is infinite."""
+    some = x > 0
+    return jnp.where(some, jnp.where(some, x, 1.0) ** exponent, 0.0)
+
+
+def one_vs_rest(logits: Float[Array, "b *spatial k"]) -> Float[Array, "b *spatial k"]:
+    """``log p_c / (1 - p_c)`` of the softmax ``p``: of two classes ``z_1 - z_0`` and its negative.
+
+    ``z_c - log sum_{j != c} exp z_j``, by running sums from both ends: exact at any margin.
+    """
+    last = logits.ndim - 1
+    nothing = jnp.full_like(logits[..., :1], -1e30)  # the logarithm of an empty sum
+    below = jax.lax.cumlogsumexp(logits, axis=last)[..., :-1]
+    above = jax.lax.cumlogsumexp(logits, axis=last, reverse=True)[..., 1:]
+    rest = jnp.logaddexp(
+        jnp.concatenate([nothing, below], -1), jnp.concatenate([above, nothing], -1)
+    )
+    return logits - rest
+
+
+def class_factors(
+    owner: object, weights: tuple[float, ...] | None, logits: Float[Array, "b *spatial k"]
+) -> Float[Array, "#b *#spatial k"]:
+    """``owner``'s class weights, one where it has none, in the shape of one pixel's logits."""
+    k = logits.shape[-1]
+    if weights is not None and len(weights) != k:
+        raise UserError(
+            f"{type(owner).__name__}.class_weights has {len(weights)} numbers, "
+            f"but the model {k} classes; give one number a class"
+        )
+    factors = jnp.ones((k,), jnp.float32) if weights is None else jnp.asarray(weights, jnp.float32)
+    return factors.reshape(*(1,) * (logits.ndim - 1), k)
+
+
+def chosen(owner: object, x: Array, *, background: bool) -> Array:
+    """``[... k] -> [... k]``, or without class 0."""
+    if not background and x.shape[-1] < 2:
+        name = type(owner).__name__
+        raise UserError(f"{name}.background=False leaves no class of one; set it to True")
+    return x if background else x[..., 1:]
+
+
+def require(owner: object, field: str, holds: bool, what: str) -> None:
+    """Refuse a value of ``owner``'s field in one line."""
+    if not holds:
+        name = type(owner).__name__
+        raise UserError(f"{name}.{field}={getattr(owner, field)}: must be {what}")

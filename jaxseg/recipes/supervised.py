@@ -1,5 +1,6 @@
 """Supervised training: the weighted sum of losses on labelled images."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,15 +12,15 @@ import optax
 
 from jaxseg import sharding, step
 from jaxseg.augment import Augment
-from jaxseg.losses import CrossEntropy, DeepSupervision, ImageLevel, Loss
+from jaxseg.losses import CrossEntropy, DeepSupervision, ImageLevel, Loss, Ramp
 from jaxseg.optimizers import AdamW, Optimizer
-from jaxseg.step import TrainState
+from jaxseg.step import LossAndUpdates, TrainState
 from jaxseg.types import Batch, Prediction
 
 
 @dataclass(frozen=True)
 class Supervised:
-    """Train ``model`` on the sum of ``losses``, each times its ``weight``.
+    """Train ``model`` on the sum of ``losses``, each times its ``weight`` (a `Ramp`: by the step).
 
     ``dtype`` is the compute dtype of the model; parameters, statistics, logits and losses stay
     float32. ``supervision`` weighs auxiliary logits and ``image_loss`` the image-level ones, where
@@ -61,7 +62,11 @@ class Supervised:
         if self.augment is not None:
             batch = self.augment(augment_rng, batch)
         grads, stats, scalars = step.gradients(
-            self._loss, state, batch, dropout_rng, accumulate=self.accumulate
+            functools.partial(self._loss, state.step),
+            state,
+            batch,
+            dropout_rng,
+            accumulate=self.accumulate,
         )
         scalars["gradient_norm"] = optax.tree.norm(grads)
         scalars["learning_rate"] = self.rate(state.step)
@@ -86,7 +91,9 @@ class Supervised:
     def _optimizer(self) -> optax.GradientTransformation:
         return self.optimizer.build(self._steps())
 
-    def _loss(self, params: Any, batch_stats: Any, batch: Batch, rng: jax.Array):
+    def _loss(
+        self, at: jax.Array, params: Any, batch_stats: Any, batch: Batch, rng: jax.Array
+    ) -> LossAndUpdates:
         variables = {"params": sharding.gathered(params), "batch_stats": batch_stats}
         prediction, updated = self.module.apply(
             variables, batch.image, train=True, mutable=["batch_stats"], rngs={"dropout": rng}
@@ -96,7 +103,7 @@ class Supervised:
         means = {
             name: (rows * term).sum() / jnp.maximum(rows.sum(), 1) for name, term in terms.items()
         }
-        total = sum(self._weight(name) * mean for name, mean in means.items())
+        total = sum(self._weight(name, at) * mean for name, mean in means.items())
         total = jnp.asarray(total, jnp.float32)
         return total, (updated.get("batch_stats", {}), {"loss": total, **means})
 
@@ -114,10 +121,12 @@ class Supervised:
             )
         return terms
 
-    def _weight(self, name: str) -> float:
+    def _weight(self, name: str, at: jax.Array) -> float | jax.Array:
         if name == "image_level" and self.image_loss is not None:
-            return self.image_loss.weight
-        return self.losses[name].weight
+            weight = self.image_loss.weight
+        else:
+            weight = self.losses[name].weight
+        return weight.at(at) if isinstance(weight, Ramp) else weight
 
 
 def centre(x: Any, size: tuple[int, ...]) -> Any:

@@ -16,3 +16,17 @@ def tensor() -> tuple[np.ndarray, np.ndarray]:
     assert np.bincount(label[0].ravel()).tolist() == [34, 21, 9]
     assert np.bincount(label[1].ravel()).tolist() == [35, 20, 9]
     return logits.astype(np.float32), label.astype(np.int32)
+
+
+@pytest.fixture(scope="session")
+def binary(tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Class 1 of it alone: two logits whose softmax is the sigmoid of class 1's, and labels."""
+    logits, label = tensor
+    two = np.stack([-logits[..., 1] / 2, logits[..., 1] / 2], -1)
+    return two, (label == 1).astype(np.int32)
+
+
+@pytest.fixture(scope="session")
+def as_one():
+    """Both images as one example, for losses that look at no neighbours."""
+    return lambda pair: tuple(x.reshape(1, 16, *x.shape[2:]) for x in pair)

@@ -1,28 +1,72 @@
 """What every loss of pixels promises, whatever its formula."""
 
+import functools
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxseg.losses import LOSSES, CrossEntropy, Dice, Loss
+from jaxseg import config
+from jaxseg.losses import (
+    LOSSES,
+    Boundary,
+    ClDice,
+    Combo,
+    CrossEntropy,
+    Dice,
+    DistancePenalized,
+    ExponentialLogarithmic,
+    Focal,
+    FocalTversky,
+    GeneralizedDice,
+    Hausdorff,
+    Hybrid,
+    Jaccard,
+    Loss,
+    LovaszHinge,
+    LovaszSoftmax,
+    Ramp,
+    TopK,
+    Tversky,
+)
 from jaxseg.sharding import MeshShape, of_batch
 from jaxseg.types import IGNORE
 
+WEIGHTS = (0.2, 0.3, 0.5)
 CASES = {
     **{name: loss() for name, loss in LOSSES.items()},
-    "weighted_cross_entropy": CrossEntropy(class_weights=(0.2, 0.3, 0.5), label_smoothing=0.1),
+    "cl_dice": ClDice(iterations=1),  # they are unrolled
+    "weighted_cross_entropy": CrossEntropy(class_weights=WEIGHTS, label_smoothing=0.1),
     "squared_dice": Dice(squared=True, smooth=0.0),
     "foreground_dice": Dice(background=False),
     "batch_dice": Dice(batch=True),
+    "sigmoid_focal": Focal(activation="sigmoid", class_weights=WEIGHTS, gamma=0.5),
+    "simple_generalized_dice": GeneralizedDice(volumes="simple", smooth=1e-5, batch=True),
+    "mean_focal_tversky": FocalTversky(power_of="mean", smooth=0.0, batch=True),
+    "batch_lovasz_softmax": LovaszSoftmax(classes="all", background=False, batch=True),
+    "batch_lovasz_hinge": LovaszHinge(classes="present", background=True, batch=True),
+    "spaced_boundary": Boundary(background=True, spacing=(0.5, 2.0)),
+    "spaced_hausdorff": Hausdorff(field="inside", log=True, spacing=(0.5, 2.0)),
+    "weighted_distance_penalized": DistancePenalized(class_weights=WEIGHTS, spacing=(0.5, 2.0)),
+    "weighted_top_k": TopK(fraction=0.5, threshold=0.3, class_weights=WEIGHTS),
+    "weighted_hybrid": Hybrid(class_weights=WEIGHTS, weight=Ramp(0.1, 1.0, 10)),
+    "batch_logarithmic": ExponentialLogarithmic(background=False, batch=True),
+    "batch_combo": Combo(background=True, batch=True),
 }
-every = pytest.mark.parametrize("loss", CASES.values(), ids=CASES)
-of_overlap = pytest.mark.parametrize(
-    "loss",
-    [v for v in CASES.values() if isinstance(v, Dice)],
-    ids=[k for k in CASES if "dice" in k],
-)
+OF_OVERLAP = Dice | GeneralizedDice | Tversky | Jaccard | LovaszSoftmax  # 1 without any overlap
+OF_SHARES = OF_OVERLAP | FocalTversky | ClDice  # in [0, 1]
+OF_NEIGHBOURS = Boundary | ClDice | DistancePenalized | Hausdorff
+"""Losses for which pixels have a place."""
+
+
+def cases(which):
+    kept = {name: loss for name, loss in CASES.items() if which(loss)}
+    return pytest.mark.parametrize("loss", kept.values(), ids=kept)
+
+
+every = cases(lambda loss: True)
 
 
 def some(rank: int = 2, b: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -37,24 +81,52 @@ def sure(label: np.ndarray, by: float = 50.0) -> np.ndarray:
     return by * (2 * np.eye(3, dtype=np.float32)[label] - 1)
 
 
-@every
-def test_it_is_a_loss_of_one_number_an_example(loss: Loss):
+@functools.partial(jax.jit, static_argnums=0)
+def compiled(loss: Loss, logits, label, valid, weights):
+    def total(z):
+        value = loss(z, label, valid=valid, weights=weights)
+        return value.sum(), value
+
+    grad, value = jax.grad(total, has_aux=True)(logits)
+    return value, grad
+
+
+def of(loss: Loss, logits, label, *, valid=None, weights=None) -> tuple[np.ndarray, np.ndarray]:
+    """Value and gradient, compiled once a loss and shape for all tests."""
+    valid = np.ones(len(label), bool) if valid is None else valid
+    weights = np.ones(label.shape, np.float32) if weights is None else weights
+    value, grad = compiled(loss, logits, label, valid, weights)
+    return np.asarray(value), np.asarray(grad)
+
+
+@pytest.mark.parametrize("loss", [CASES[name] for name in LOSSES], ids=LOSSES)
+def test_it_is_a_loss_of_one_number_an_example_compiled_or_not(loss: Loss):
     assert isinstance(loss, Loss)
     logits, label = some()
     value = loss(logits, label)
     assert value.shape == (2,) and value.dtype == jnp.float32
+    np.testing.assert_allclose(of(loss, logits, label)[0], value, rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", [v for k, v in CASES.items() if "weighted" not in k])
+@cases(lambda loss: not isinstance(loss, Boundary) and not getattr(loss, "label_smoothing", 0))
 def test_a_perfect_prediction_costs_nothing(loss: Loss):
     _, label = some()
-    assert np.allclose(loss(sure(label), label), 0, atol=1e-6)
+    assert np.allclose(of(loss, sure(label), label)[0], 0, atol=1e-6)
 
 
-@of_overlap
-def test_a_prediction_that_overlaps_nothing_costs_one(loss: Dice):
+@cases(lambda loss: isinstance(loss, OF_OVERLAP))
+def test_a_prediction_that_overlaps_nothing_costs_one(loss: Loss):
     _, label = some()
-    assert np.allclose(loss(sure((label + 1) % 3), label), 1, atol=1e-6)
+    wrong = of(loss, sure((label + 1) % 3), label)[0]
+    assert np.allclose(wrong, 1, atol=2e-6)  # 1 - smooth / pixels
+
+
+@every
+def test_a_prediction_that_is_surely_wrong_costs_most(loss: Loss):
+    logits, label = some()
+    wrong = of(loss, sure((label + 1) % 3), label)[0]
+    assert np.all(wrong > of(loss, sure(label), label)[0] + 0.1)
+    assert np.all(wrong > of(loss, logits, label)[0])
 
 
 def test_a_prediction_that_is_surely_wrong_costs_the_margin_of_its_logits():
@@ -65,135 +137,133 @@ def test_a_prediction_that_is_surely_wrong_costs_the_margin_of_its_logits():
 @every
 def test_it_stays_in_its_bounds(loss: Loss):
     for seed in range(3):
-        value = loss(*some(seed=seed))
-        assert np.all(value >= 0)
-        assert not isinstance(loss, Dice) or np.all(value <= 1)
+        value, _ = of(loss, *some(seed=seed))
+        assert isinstance(loss, Boundary) or np.all(value >= 0)
+        assert not isinstance(loss, OF_SHARES) or np.all(value <= 1)
 
 
 @every
 @pytest.mark.parametrize("absent", [0, 1, 2])
 def test_an_absent_class_leaves_value_and_gradient_finite(loss: Loss, absent: int):
-    logits, _ = some()
-    label = np.full(logits.shape[:-1], (absent + 1) % 3, np.int32)
-    value, grad = jax.value_and_grad(lambda z: loss(z, label).sum())(jnp.asarray(logits))
-    assert np.isfinite(value) and np.all(np.isfinite(grad))
+    logits, label = some()
+    label[0], label[1] = (absent + 1) % 3, np.where(label[1] == absent, (absent + 2) % 3, label[1])
+    value, grad = of(loss, logits, label)
+    assert np.all(np.isfinite(value)) and np.all(np.isfinite(grad))
 
 
 @every
 def test_with_every_pixel_ignored_value_and_gradient_are_zero(loss: Loss):
     logits, label = some()
-    label[:] = IGNORE
-    value, grad = jax.value_and_grad(lambda z: loss(z, label).sum())(jnp.asarray(logits))
-    assert value == 0 and np.all(grad == 0)
+    value, grad = of(loss, logits, np.full_like(label, IGNORE))
+    assert np.all(value == 0) and np.all(grad == 0)
 
 
 @every
 def test_an_ignored_pixel_has_no_gradient_and_no_influence(loss: Loss):
     logits, label = some()
     label[:, :3] = IGNORE
-    value, grad = jax.value_and_grad(lambda z: loss(z, label).sum())(jnp.asarray(logits))
+    value, grad = of(loss, logits, label)
     assert np.all(grad[:, :3] == 0) and np.any(grad[:, 3:] != 0)
     other = logits.copy()
     other[:, :3] = np.nan
-    np.testing.assert_array_equal(loss(other, label), loss(logits, label))
-    np.testing.assert_allclose(loss(logits[:, 3:], label[:, 3:]).sum(), value, rtol=1e-5)
+    for x, y in zip(of(loss, other, label), (value, grad), strict=True):
+        np.testing.assert_array_equal(x, y)
+    np.testing.assert_allclose(of(loss, logits[:, 3:], label[:, 3:])[0], value, rtol=1e-5)
 
 
 @every
 def test_a_row_that_is_not_valid_is_zero_without_gradient(loss: Loss):
-    logits, label = some(b=3)
-    valid = np.array([True, False, True])
-    call = lambda z: loss(z, label, valid=valid)  # noqa: E731
-    value = call(logits)
-    grad = jax.grad(lambda z: call(z).sum())(jnp.asarray(logits))
+    logits, label = some()
+    value, grad = of(loss, logits, label, valid=np.array([True, False]))
     assert value[1] == 0 and np.all(grad[1] == 0)
-    kept = loss(logits[valid], label[valid])
-    np.testing.assert_allclose(value[valid], kept, rtol=1e-6)
+    # The other row is what it would be alone, also for a loss that is taken over the batch.
+    ignored = label.copy()
+    ignored[1] = IGNORE
+    expected = of(loss, logits, ignored)
+    np.testing.assert_allclose(value, expected[0], rtol=1e-6)
+    np.testing.assert_allclose(grad, expected[1], rtol=1e-6)
 
 
 @every
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_value_and_gradient_are_finite_at_logits_of_fifty(loss: Loss, sign: int):
     _, label = some()
-    logits = jnp.asarray(sign * sure(label))
-    value, grad = jax.value_and_grad(lambda z: loss(z, label).sum())(logits)
-    assert np.isfinite(value) and np.all(np.isfinite(grad))
+    value, grad = of(loss, sign * sure(label), label)
+    assert np.all(np.isfinite(value)) and np.all(np.isfinite(grad))
 
 
 @every
 def test_it_falls_along_its_gradient(loss: Loss):
     logits, label = some()
-    total = lambda z: loss(z, label).sum()  # noqa: E731
-    grad = jax.grad(total)(jnp.asarray(logits))
-    assert total(logits - 1e-2 * grad / jnp.abs(grad).max()) < total(logits)
+    value, grad = of(loss, logits, label)
+    assert of(loss, logits - 1e-2 * grad / np.abs(grad).max(), label)[0].sum() < value.sum()
 
 
-@every
-def test_jit_equals_no_jit(loss: Loss):
-    logits, label = some()
-    np.testing.assert_allclose(jax.jit(loss)(logits, label), loss(logits, label), rtol=1e-5)
-
-
-@pytest.mark.parametrize("loss", [v for k, v in CASES.items() if k != "batch_dice"])
+@cases(lambda loss: not getattr(loss, "batch", False))
 def test_vmap_over_examples_equals_the_batch(loss: Loss):
     logits, label = some()
     one = lambda z, y: loss(z[None], y[None])[0]  # noqa: E731
-    np.testing.assert_allclose(jax.vmap(one)(logits, label), loss(logits, label), rtol=1e-5)
+    value = jax.jit(jax.vmap(one))(logits, label)
+    np.testing.assert_allclose(value, of(loss, logits, label)[0], rtol=1e-5)
 
 
-@every
-def test_a_volume_is_an_image_of_as_many_pixels(loss: Loss):
+@cases(lambda loss: not getattr(loss, "spacing", None))
+def test_a_volume_has_a_finite_loss_that_falls_along_its_gradient(loss: Loss):
     logits, label = some(rank=3)
-    flat = loss(logits.reshape(2, -1, 3), label.reshape(2, -1))
-    np.testing.assert_allclose(loss(logits, label), flat, rtol=1e-5)
+    value, grad = of(loss, logits, label)
+    assert np.all(np.isfinite(value)) and np.all(np.isfinite(grad))
+    assert of(loss, logits - 1e-2 * grad / np.abs(grad).max(), label)[0].sum() < value.sum()
+    if not isinstance(loss, OF_NEIGHBOURS):  # then it is an image of as many pixels
+        flat = jax.jit(loss)(logits.reshape(2, -1, 3), label.reshape(2, -1))
+        np.testing.assert_allclose(value, flat, rtol=1e-5)
 
 
 @every
-def test_the_order_of_pixels_does_not_matter(loss: Loss):
+def test_a_mirrored_image_has_the_same_loss(loss: Loss):
     logits, label = some()
-    np.testing.assert_allclose(
-        loss(logits[:, ::-1], label[:, ::-1]), loss(logits, label), rtol=1e-5
-    )
+    mirrored = of(loss, logits[:, ::-1], label[:, ::-1])[0]
+    np.testing.assert_allclose(mirrored, of(loss, logits, label)[0], rtol=1e-5)
 
 
 @every
 def test_a_weight_of_zero_is_as_good_as_ignored(loss: Loss):
     logits, label = some()
     weights = np.ones(label.shape, np.float32)
-    np.testing.assert_allclose(loss(logits, label, weights=weights), loss(logits, label), rtol=1e-6)
     weights[:, :2] = 0
     ignored = label.copy()
     ignored[:, :2] = IGNORE
-    np.testing.assert_allclose(
-        loss(logits, label, weights=weights), loss(logits, ignored), rtol=1e-5
-    )
+    value = of(loss, logits, label, weights=weights)[0]
+    np.testing.assert_allclose(value, of(loss, logits, ignored)[0], rtol=1e-5)
 
 
-@every
+# A tenth of the pixels is rounded down, and of other numbers of pixels otherwise.
+@cases(lambda loss: not isinstance(loss, OF_NEIGHBOURS) and loss != TopK())
 def test_a_weight_of_two_counts_a_pixel_twice(loss: Loss):
     logits, label = some()
+    logits[:, 1], label[:, 1] = logits[:, 0], label[:, 0]
+    expected = of(loss, logits, label)[0]
     weights = np.ones(label.shape, np.float32)
     weights[:, 0] = 2
-    twice = [np.concatenate([x, x[:, :1]], axis=1) for x in (logits, label)]
-    np.testing.assert_allclose(loss(logits, label, weights=weights), loss(*twice), rtol=1e-5)
+    label[:, 1] = IGNORE
+    np.testing.assert_allclose(of(loss, logits, label, weights=weights)[0], expected, rtol=1e-5)
+
+
+SHARDED = [(name, (2, 2, 2)) for name in CASES if name in LOSSES or "batch" in name]
+SHARDED += [(name, (8, 1, 1)) for name in ("dice", "lovasz_softmax", "boundary", "batch_dice")]
+
+
+@pytest.mark.parametrize("name, shape", SHARDED)
+def test_sharded_over_eight_devices_equals_unsharded(name: str, shape: tuple[int, int, int]):
+    logits, label = some(b=8)
+    label[1] = IGNORE
+    given = logits, label, np.arange(8) < 7, np.ones(label.shape, np.float32)
+    placed = jax.device_put(given, of_batch(MeshShape(*shape).build(), given))
+    expected = compiled(CASES[name], *given)
+    for x, y in zip(compiled(CASES[name], *placed), expected, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7)
 
 
 @every
-@pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 2)])
-def test_sharded_over_eight_devices_equals_unsharded(loss: Loss, shape: tuple[int, int, int]):
-    logits, label = some(b=8)
-    label[1] = IGNORE
-    valid = np.arange(8) < 7
-    value = lambda z, y, v: loss(z, y, valid=v)  # noqa: E731
-    grad = jax.grad(lambda z, y, v: value(z, y, v).sum())
-    mesh = MeshShape(*shape).build()
-    where = of_batch(mesh, (logits, label, valid))
-    one = NamedSharding(mesh, PartitionSpec())
-    for function in (value, grad):
-        sharded = jax.jit(function, in_shardings=where, out_shardings=one)
-        np.testing.assert_allclose(
-            sharded(logits, label, valid),
-            function(jnp.asarray(logits), label, valid),
-            rtol=1e-5,
-            atol=1e-7,
-        )
+def test_json_gives_it_back(loss: Loss):
+    tree = json.loads(json.dumps(config.to_json(loss)))
+    assert config.from_json(tree) == loss

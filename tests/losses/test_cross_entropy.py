@@ -1,5 +1,7 @@
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -27,6 +29,30 @@ def test_it_equals_torch(tensor, golden: float, loss: CrossEntropy):
     assert abs(float(loss(as_one(logits), as_one(label))[0]) - golden) < 1e-6
 
 
+@pytest.mark.parametrize(
+    "golden, factors",
+    [
+        (0.9169158150693665, (1.0, 1.0)),  # bce_logits.mean
+        (1.5020868272905221, (1.0, 3.0)),  # bce_logits.pos_weight=3
+        # bce.HED class-balanced mean, beta=0.679688 (87 of 128 pixels are background)
+        (0.3988475132728953, (41 / 128, 87 / 128)),
+    ],
+)
+def test_of_two_classes_it_is_torchs_of_a_sigmoid(binary, as_one, golden: float, factors):
+    logits, label = as_one(binary)
+    mean_factor = np.float64(factors)[label].mean()  # those losses are not divided by it
+    value = float(jax.jit(CrossEntropy(class_weights=factors))(logits, label)[0]) * mean_factor
+    assert value == pytest.approx(golden, rel=1e-6)
+
+
+def test_its_gradient_is_torchs(tensor):
+    logits, label = tensor
+    grad = jax.jit(jax.grad(lambda z: CrossEntropy()(z, label).mean()))(logits)
+    assert float(jnp.linalg.norm(grad)) == pytest.approx(
+        0.08523368689859688, rel=1e-6
+    )  # gradnorm.ce
+
+
 def test_it_ignores_as_torch_does(tensor):
     logits, label = tensor
     label = np.where(label == 2, IGNORE, label)
@@ -35,14 +61,16 @@ def test_it_ignores_as_torch_does(tensor):
 
 
 def test_the_mean_over_equally_large_examples_is_that_of_the_batch(tensor):
-    value = CrossEntropy()(*tensor)
+    value = jax.jit(CrossEntropy())(*tensor)
     assert abs(float(value.mean()) - 1.681280424239744) < 1e-6  # ce.mean
 
 
 def test_without_an_opinion_it_is_the_logarithm_of_the_classes():
     logits, label = np.zeros((1, 2, 2, 4), np.float32), np.zeros((1, 2, 2), np.int32)
-    assert np.allclose(CrossEntropy()(logits, label), math.log(4), rtol=1e-6)
-    assert np.allclose(CrossEntropy(label_smoothing=0.3)(logits, label), math.log(4), rtol=1e-6)
+    assert np.allclose(jax.jit(CrossEntropy())(logits, label), math.log(4), rtol=1e-6)
+    assert np.allclose(
+        jax.jit(CrossEntropy(label_smoothing=0.3))(logits, label), math.log(4), rtol=1e-6
+    )
 
 
 def test_class_weights_are_divided_by_those_of_the_pixels():

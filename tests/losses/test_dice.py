@@ -1,5 +1,6 @@
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,16 +22,23 @@ from jaxseg.types import IGNORE
         (1 - 0.31574904352328637, Dice()),
         # dice.formula nnunet soft dice (batch_dice, smooth 1e-5, no bg), minus the mean
         (1 - 0.24628990187720062, Dice(batch=True, background=False)),
+        (0.6842763334477558, Dice(batch=True, smooth=0.0)),  # dice.smp multiclass
+        (0.6670902761269651, Dice(batch=True, smooth=2.0)),  # dice.smp multiclass smooth=1: twice
+        (0.6842511330143983, Dice(smooth=0.0)),  # dice.kornia macro
     ],
 )
 def test_it_equals_monai_and_nnunet(tensor, golden: float, loss: Dice):
-    assert abs(float(loss(*tensor).mean()) - golden) < 1e-6
+    assert abs(float(jax.jit(loss)(*tensor).mean()) - golden) < 1e-6
 
 
 @pytest.mark.parametrize(
     "golden, loss",
     [
         (0.6075659083971002, Dice(background=False)),  # dice.monai sigmoid binary
+        # dice.monai sigmoid binary squared
+        (0.5073795843095623, Dice(squared=True, background=False)),
+        # dice.smp binary
+        (0.6078852353981374, Dice(smooth=0.0, background=False, batch=True)),
         # dice.formula vnet (squared, per-image fg binary, no eps) 1-D mean
         (0.5073797053169443, Dice(squared=True, smooth=0.0, background=False)),
     ],
@@ -41,8 +49,15 @@ def test_of_two_classes_it_is_the_binary_one_of_a_sigmoid(tensor, golden: float,
     assert abs(float(loss(two, (label == 1).astype(np.int32)).mean()) - golden) < 1e-6
 
 
+def test_its_gradient_is_monais(tensor):
+    logits, label = tensor
+    grad = jax.jit(jax.grad(lambda z: Dice()(z, label).mean()))(logits)
+    golden = 0.017481341801634482  # gradnorm.dice_monai_like(per-sample,bg,1e-5)
+    assert float(jnp.linalg.norm(grad)) == pytest.approx(golden, rel=1e-6)
+
+
 def test_with_cross_entropy_it_is_monais_sum(tensor):
-    total = CrossEntropy()(*tensor) + Dice()(*tensor)
+    total = jax.jit(CrossEntropy())(*tensor) + jax.jit(Dice())(*tensor)
     assert abs(float(total.mean()) - 2.3655313807164577) < 2e-6  # dicece.monai softmax default
 
 
@@ -54,9 +69,9 @@ def test_fractions_by_hand():
     plain = 1 - (1.5 / 2.5 + 0.5 / 1.5) / 2
     squared = 1 - (1.5 / (2 * 9 / 16 + 1) + 0.5 / (2 / 16 + 1)) / 2
     smooth = 1 - ((1.5 + 1) / (2.5 + 1) + (0.5 + 1) / (1.5 + 1)) / 2
-    assert np.allclose(Dice(smooth=0.0)(logits, label), plain, rtol=1e-6)
-    assert np.allclose(Dice(smooth=0.0, squared=True)(logits, label), squared, rtol=1e-6)
-    assert np.allclose(Dice(smooth=1.0)(logits, label), smooth, rtol=1e-6)
+    assert np.allclose(jax.jit(Dice(smooth=0.0))(logits, label), plain, rtol=1e-6)
+    assert np.allclose(jax.jit(Dice(smooth=0.0, squared=True))(logits, label), squared, rtol=1e-6)
+    assert np.allclose(jax.jit(Dice(smooth=1.0))(logits, label), smooth, rtol=1e-6)
 
 
 def test_a_class_in_neither_label_nor_prediction_costs_nothing():
@@ -64,7 +79,7 @@ def test_a_class_in_neither_label_nor_prediction_costs_nothing():
     logits = np.zeros((1, 4, 4, 3), np.float32)
     logits[..., 0] = 200  # softmax is exactly 0 elsewhere
     for smooth in (0.0, 1e-5):
-        assert np.allclose(Dice(smooth=smooth)(logits, label), 0)
+        assert np.allclose(jax.jit(Dice(smooth=smooth))(logits, label), 0)
 
 
 def test_a_class_that_is_only_predicted_costs_one_third_of_three():
@@ -73,7 +88,7 @@ def test_a_class_that_is_only_predicted_costs_one_third_of_three():
     logits[..., 0] = 200
     logits[0, 0, 0] = 0, 0, 200  # class 2 at one of 16 pixels
     expected = (1 - 30 / 31 + 0 + 1) / 3
-    assert np.allclose(Dice()(logits, label), expected, atol=1e-4)
+    assert np.allclose(jax.jit(Dice())(logits, label), expected, atol=1e-4)
 
 
 def test_over_the_batch_every_counted_row_has_the_same_value(tensor):
@@ -93,4 +108,4 @@ def test_bfloat16_logits_are_summed_in_float32():
     # 2^16 pixels: a bfloat16 sum of ones stops at 256.
     logits = jnp.zeros((1, 256, 256, 2), jnp.bfloat16)
     label = np.zeros((1, 256, 256), np.int32)
-    assert math.isclose(float(Dice()(logits, label)[0]), 1 - (2 / 3) / 2, rel_tol=1e-4)
+    assert math.isclose(float(jax.jit(Dice())(logits, label)[0]), 1 - (2 / 3) / 2, rel_tol=1e-4)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from jaxseg.encoders import Plain
-from jaxseg.losses import CrossEntropy, Dice, ImageLevel
+from jaxseg.losses import CrossEntropy, Dice, ImageLevel, Ramp
 from jaxseg.models import UNet, UNetMultiOutput
 from jaxseg.optimizers import SGD, Constant
 from jaxseg.recipes import Supervised
@@ -55,6 +55,16 @@ def test_the_total_is_the_sum_of_weighted_terms():
     scalars = steps(make_recipe(losses=losses), make_batch())[1]
     total = 2 * scalars["cross_entropy"] + 0.5 * scalars["dice"]
     np.testing.assert_allclose(scalars["loss"], total, rtol=1e-6)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_weight_of_a_ramp_is_that_of_the_step(accumulate):
+    losses = {"cross_entropy": CrossEntropy(weight=Ramp(1.0, 0.0, 4)), "dice": Dice(weight=0.5)}
+    for count, weight in ((1, 1.0), (2, 0.75), (6, 0.0)):
+        recipe = make_recipe(losses=losses, accumulate=accumulate)
+        scalars = steps(recipe, make_batch(), count)[1]
+        total = weight * scalars["cross_entropy"] + 0.5 * scalars["dice"]
+        np.testing.assert_allclose(scalars["loss"], total, rtol=1e-6)
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch():

@@ -1,0 +1,73 @@
+"""3D segmentation with exponential logarithmic loss (Wong et al. 2018)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxseg.losses.overlap import overlap
+from jaxseg.losses.ramp import Ramp
+from jaxseg.losses.targets import (
+    chosen,
+    class_factors,
+    of_counted,
+    per_example,
+    power,
+    ratio,
+    require,
+    targets,
+)
+from jaxseg.losses.tversky import complement
+
+
+@dataclass(frozen=True)
+class ExponentialLogarithmic:
+    """``dice E_c[(-ln Dice_c)^gamma] + cross E_i[w_{y_i} (-ln p_{i,y_i})^gamma]``.
+
+    ``w_c = (sum_j f_j / f_c)^(1/2)`` from the numbers of pixels ``f`` of the example, unless
+    ``class_weights`` gives those of the training set, as in the paper. SegLossOdyssey's version has
+    no exponent on the cross entropy and takes the mean of Dice inside the logarithm: not the paper.
+    The gradient at a perfect prediction, infinite for ``gamma < 1``, is 0 here.
+    """
+
+    weight: float | Ramp = 1.0
+    dice: float = 0.8
+    cross: float = 0.2
+    gamma: float = 0.3
+    class_weights: tuple[float, ...] | None = None
+    smooth: float = 1e-5
+    background: bool = True
+    batch: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse logarithms of 0."""
+        require(self, "smooth", self.smooth > 0, "above 0")
+        require(self, "gamma", self.gamma > 0, "above 0")
+
+    def __call__(
+        self,
+        logits: Float[Array | np.ndarray, "b *spatial k"],
+        label: Int[Array | np.ndarray, " b *spatial"],
+        *,
+        valid: Bool[Array | np.ndarray, " b"] | None = None,
+        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
+    ) -> Float[Array, " b"]:
+        """At least 0; 0 where every pixel is ignored."""
+        t = targets(logits, label, valid=valid, weights=weights)
+        counts = overlap(t, batch=self.batch)
+        wrong = complement(counts, alpha=0.5, beta=0.5, smooth=self.smooth / 2)
+        # -ln Dice of one minus Dice, which is exact near 0, where the power is steep.
+        dice = power(-jnp.log1p(-wrong), self.gamma)
+        dice = chosen(self, dice, background=self.background).mean(-1)
+        pixels = t.pixels[..., None] * t.one_hot
+        factors = class_factors(self, self.class_weights, t.logits)
+        if self.class_weights is None:
+            axes = tuple(range(0 if self.batch else 1, pixels.ndim - 1))
+            sizes = pixels.sum(axes, keepdims=True)
+            factors = jnp.sqrt(ratio(sizes.sum(-1, keepdims=True), sizes, empty=0.0))
+        surprise = power(-jax.nn.log_softmax(t.logits), self.gamma)
+        cross = per_example((factors * pixels * surprise).sum(-1))
+        cross = ratio(cross, per_example(t.pixels), empty=0.0)
+        return of_counted(self.dice * dice + self.cross * cross, t.pixels)

@@ -1,0 +1,124 @@
+"""The Lovasz-Softmax loss (Berman, Triki, Blaschko 2018), and the hinge of Yu and Blaschko 2015.
+
+Both are the Lovasz extension of the Jaccard loss, piecewise linear in the errors of the pixels.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxseg.losses.ramp import Ramp
+from jaxseg.losses.targets import (
+    Targets,
+    chosen,
+    of_counted,
+    one_vs_rest,
+    ratio,
+    targets,
+)
+
+Classes = Literal["present", "all"]
+
+
+@dataclass(frozen=True)
+class LovaszSoftmax:
+    """Extension of each class at the errors ``|g - p|``, mean over ``classes``.
+
+    ``classes="present"`` (the authors' default) leaves out what the label does not have.
+    ``batch`` takes all pixels of the batch as one image: the default of the authors and of
+    segmentation-models-pytorch, but not of kornia, nor here where a loss is one number an example.
+    """
+
+    weight: float | Ramp = 1.0
+    classes: Classes = "present"
+    background: bool = True
+    batch: bool = False
+
+    def __call__(
+        self,
+        logits: Float[Array | np.ndarray, "b *spatial k"],
+        label: Int[Array | np.ndarray, " b *spatial"],
+        *,
+        valid: Bool[Array | np.ndarray, " b"] | None = None,
+        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
+    ) -> Float[Array, " b"]:
+        """In [0, 1]; 0 where every pixel is ignored."""
+        t = targets(logits, label, valid=valid, weights=weights)
+        errors = jnp.abs(t.one_hot - jax.nn.softmax(t.logits))
+        return _mean(self, t, errors, self.classes)
+
+
+@dataclass(frozen=True)
+class LovaszHinge:
+    """Extension at the hinge ``1 - m (2 g - 1)`` of the margin ``m``, cut off below 0.
+
+    Of two classes ``m`` is the difference of the logits, the authors' one logit. Of more it is the
+    logit of the softmax, ``log p_c / (1 - p_c)``, and the mean is over one-against-rest problems:
+    ours, the paper knows the binary case alone. Without class 0 and with absent classes by default,
+    so that two classes are that case. ``batch`` as for `LovaszSoftmax`; the authors and kornia
+    take each image by itself, segmentation-models-pytorch the batch.
+    """
+
+    weight: float | Ramp = 1.0
+    classes: Classes = "all"
+    background: bool = False
+    batch: bool = False
+
+    def __call__(
+        self,
+        logits: Float[Array | np.ndarray, "b *spatial k"],
+        label: Int[Array | np.ndarray, " b *spatial"],
+        *,
+        valid: Bool[Array | np.ndarray, " b"] | None = None,
+        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
+    ) -> Float[Array, " b"]:
+        """At least 0; 0 where every pixel is ignored."""
+        t = targets(logits, label, valid=valid, weights=weights)
+        hinge = 1.0 - one_vs_rest(t.logits) * (2.0 * t.one_hot - 1.0)
+        return _mean(self, t, hinge, self.classes)
+
+
+def _mean(
+    owner: LovaszSoftmax | LovaszHinge,
+    t: Targets,
+    errors: Float[Array, "b *spatial k"],
+    classes: Classes,
+) -> Float[Array, " b"]:
+    rows = 1 if owner.batch else errors.shape[0]
+
+    def lines(x: Float[Array, "b *spatial k"]) -> Array:  # [b k n], or [1 k n]
+        x = chosen(owner, x, background=owner.background)
+        return jnp.moveaxis(x.reshape(rows, -1, x.shape[-1]), -1, 1)
+
+    truth = lines(t.one_hot)
+    pixels = jnp.broadcast_to(t.pixels.reshape(rows, 1, -1), truth.shape)
+    loss = extension(lines(errors), truth, pixels)
+    some = (truth * pixels).sum(-1) > 0 if classes == "present" else jnp.ones(loss.shape, bool)
+    mean = ratio(jnp.where(some, loss, 0.0).sum(-1), some.sum(-1).astype(jnp.float32), empty=0.0)
+    return of_counted(mean, t.pixels)
+
+
+def extension(
+    errors: Float[Array, "*rows n"], truth: Float[Array, "*rows n"], pixels: Float[Array, "*rows n"]
+) -> Float[Array, "*rows"]:
+    """Sum of the errors, negative ones as 0, times the growth of the Jaccard loss at each.
+
+    The Jaccard loss is that of mistaking all pixels with a larger error, each with its weight.
+    """
+    order = jnp.argsort(-jax.lax.stop_gradient(errors), axis=-1)
+    errors, truth, pixels = (jnp.take_along_axis(x, order, -1) for x in (errors, truth, pixels))
+    total = (truth * pixels).sum(-1, keepdims=True)
+    left = jnp.maximum(total - jnp.cumsum(truth * pixels, -1), 0.0)
+    extra = (1.0 - truth) * pixels
+    union = total + jnp.cumsum(extra, -1)
+    before = union - extra
+    # The differences of 1 - left / union by hand: those of a running quotient cancel in float32.
+    growth = jnp.where(
+        truth > 0, ratio(pixels, union, empty=0.0), ratio(left * extra, before * union, empty=0.0)
+    )
+    growth = jnp.where((before <= 0) & (union > 0), 1.0, growth)  # the first mistake of no object
+    return (jax.nn.relu(errors) * jax.lax.stop_gradient(growth)).sum(-1)

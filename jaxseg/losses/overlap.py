@@ -1,0 +1,35 @@
+"""What of each class is found, found too much and missed: the sums of all overlap losses."""
+
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Float
+
+from jaxseg.losses.targets import Targets
+
+
+class Overlap(NamedTuple):
+    """Soft counts by class, of each example or (``bb`` = 1) of the batch.
+
+    One minus a score is made of ``excess`` and ``missed`` alone: 0 for a perfect prediction, which
+    one minus a rounded quotient need not be.
+    """
+
+    hit: Float[Array, "bb k"]
+    """``sum u p g``: true positives."""
+    excess: Float[Array, "bb k"]
+    """``sum u p (1 - g)``: false positives."""
+    missed: Float[Array, "bb k"]
+    """``sum u (1 - p) g``: false negatives."""
+
+
+def overlap(t: Targets, *, batch: bool = False) -> Overlap:
+    """Of the softmax ``p``, the one-hot label ``g`` and the pixel weights ``u``."""
+    p, g, u = jax.nn.softmax(t.logits), t.one_hot, t.pixels[..., None]
+    axes = tuple(range(0 if batch else 1, p.ndim - 1))
+
+    def total(x: Float[Array, "b *spatial k"]) -> Float[Array, "bb k"]:
+        summed = (u * x).sum(axes)
+        return summed[None] if batch else summed
+
+    return Overlap(hit=total(p * g), excess=total(p * (1 - g)), missed=total((1 - p) * g))
