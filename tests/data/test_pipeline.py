@@ -190,6 +190,8 @@ def test_labels_beyond_the_classes_are_refused_while_training_also_from_mapped_a
     data = Data(Folder(2, channels=1), str(tmp_path), patch=(8, 8))
     with pytest.raises(UserError, match=r"masks/a\.npy: label values 5 with num_classes=2"):
         take(data, 1)
+    # Not over the old file: reading threads may still have it mapped, and its end would move.
+    (tmp_path / "train/images/a.npy").unlink()
     np.save(tmp_path / "train/images/a.npy", np.full((32, 32), np.nan, np.float32))
     with pytest.raises(UserError, match=r"images/a\.npy: 64 pixels are NaN"):
         take(data, 1)
