@@ -80,14 +80,14 @@ class ResNet(nn.Module):
         spread = {"stride": stride, "dilation": dilation}
         if self.depth < 50:
             out = width
-            convs = [(width, 3, spread), (out, 3, {"dilation": dilation, "relu": False})]
+            convs = [(width, 3, spread), (out, 3, {"dilation": dilation, "activation": "none"})]
         else:
             out = 4 * width
-            convs = [(width, 1, {}), (width, 3, spread), (out, 1, {"relu": False})]
+            convs = [(width, 1, {}), (width, 3, spread), (out, 1, {"activation": "none"})]
         y = x
         for i, (features, kernel_size, fields) in enumerate(convs, start=1):
             y = self._conv(features, kernel_size, f"{place}_conv{i}", **fields)(y, train=train)
         if stride > 1 or x.shape[-1] != out:
-            shortcut = self._conv(out, 1, f"{place}_shortcut", stride=stride, relu=False)
+            shortcut = self._conv(out, 1, f"{place}_shortcut", stride=stride, activation="none")
             x = shortcut(x, train=train)
         return nn.relu(x + y)

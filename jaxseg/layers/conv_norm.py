@@ -1,26 +1,28 @@
-"""Convolution, normalisation, ReLU: the brick of nearly every network."""
+"""Convolution, normalisation, activation: the brick of nearly every network."""
 
 import flax.linen as nn
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from jaxseg.layers.conv import Conv
+from jaxseg.layers.activation import Activation
+from jaxseg.layers.conv import Conv, Size
 from jaxseg.layers.norm import Kind, Norm
 
 
 class ConvNorm(nn.Module):
-    """``relu(norm(conv(x)))``; the convolution has a bias only where no norm follows.
+    """``activation(norm(conv(x)))``; the convolution has a bias only where no norm follows.
 
     Its output carries the name ``conv`` for checkpoint policies: with these alone kept, the
     backward pass recomputes norms and activations, which is cheap, and no convolution.
     """
 
     features: int
-    kernel_size: int = 3
-    stride: int = 1
-    dilation: int = 1
+    kernel_size: Size = 3
+    stride: Size = 1
+    dilation: Size = 1
+    groups: int = 1
     norm: Kind = "batch"
-    relu: bool = True
+    activation: Activation = "relu"
     param_dtype: str = "float32"
 
     @nn.compact
@@ -31,10 +33,13 @@ class ConvNorm(nn.Module):
             kernel_size=self.kernel_size,
             stride=self.stride,
             dilation=self.dilation,
+            groups=self.groups,
             use_bias=self.norm == "none",
             param_dtype=self.param_dtype,
             name="conv",
         )(x)
         x = checkpoint_name(x, "conv")
-        x = Norm(self.norm, param_dtype=self.param_dtype, name="norm")(x, train=train)
-        return nn.relu(x) if self.relu else x
+        norm = Norm(
+            self.norm, activation=self.activation, param_dtype=self.param_dtype, name="norm"
+        )
+        return norm(x, train=train)

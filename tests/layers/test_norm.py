@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.layers import Norm
+from jaxseg.layers import Norm, normalise
 
 X = 3 + 2 * jax.random.normal(jax.random.key(0), (4, 6, 5, 12))
 
@@ -59,3 +59,42 @@ def test_prediction_uses_the_running_statistics_and_leaves_them():
 def test_groups_that_do_not_divide_the_channels_are_refused():
     with pytest.raises(UserError, match="groups=5 does not divide 12 channels"):
         apply(Norm("group", groups=5))
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("over_batch", [True, False])
+@pytest.mark.parametrize("groups", [12, 3])
+def test_the_fused_form_is_the_equations_with_their_derivative(relu, over_batch, groups):
+    how = normalise.How(over_batch, groups, 1e-5, relu)
+    keys = jax.random.split(jax.random.key(1), 2)
+    scale, bias = (jax.random.normal(key, (1, 12)) for key in keys)
+
+    @jax.jit
+    def total(x, scale, bias):
+        return [jax.value_and_grad(loss, (0, 1, 2))(x, scale, bias) for loss in losses]
+
+    def of(form):
+        def loss(x, scale, bias):
+            y, mean, var = form(how, x, scale, bias)
+            return (jnp.sin(y) * y).sum() + jnp.sin(mean).sum() + jnp.square(var).sum()
+
+        return loss
+
+    losses = [of(normalise._fused), of(normalise._plain)]
+    ours, theirs = total(X, scale, bias)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5 * float(abs(b).max()))
+
+
+def test_without_affine_there_are_no_parameters():
+    norm = Norm("instance", affine=False)
+    assert not norm.init(jax.random.key(0), X, train=True)
+    np.testing.assert_allclose(apply(norm)[0], apply(Norm("instance"))[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "silu"])
+def test_the_activation_comes_last(activation):
+    from jaxseg.layers import activate
+
+    expected = activate(apply(Norm("batch"))[0], activation)
+    np.testing.assert_allclose(apply(Norm("batch", activation=activation))[0], expected, atol=1e-6)
