@@ -1,0 +1,137 @@
+"""The residual block; its numbers stand in test_blocks."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg import cost
+from jaxseg.encoders import ResNet
+from jaxseg.errors import UserError
+from jaxseg.layers import ConvNorm, max_pool
+from jaxseg.layers.residual import ResidualBlock
+
+
+class OfBlocks(nn.Module):
+    """ResNet-18 or ResNet-50, its blocks ResidualBlocks that share the network's scope."""
+
+    kind: str
+    depths: tuple[int, ...]
+    width: int
+
+    @nn.compact
+    def __call__(self, x, *, train: bool):
+        x = ConvNorm(self.width, 7, stride=2, name="stem_conv")(x, train=train)
+        features, x = [x], max_pool(x, 3, stride=2, padding=1)
+        for stage, blocks in enumerate(self.depths, start=1):
+            for i in range(blocks):
+                width = self.width * 2 ** (stage - 1)
+                block = ResidualBlock(
+                    width * (4 if self.kind == "bottleneck" else 1),
+                    kind=self.kind,
+                    stride=2 if stage > 1 and i == 0 else 1,
+                    place=f"layer{stage}_block{i}_",
+                )
+                nn.share_scope(self, block)
+                x = block(x, train=train)
+            features.append(x)
+        return tuple(features)
+
+
+@pytest.mark.parametrize(
+    ("depth", "kind", "depths"),
+    [(18, "basic", (2, 2, 2, 2)), (50, "bottleneck", (3, 4, 6, 3))],
+)
+def test_resnet_can_be_made_of_these_blocks_under_its_own_names(depth: int, kind: str, depths):
+    ours, theirs = OfBlocks(kind, depths, width=8), ResNet(depth=depth, width=8)
+    x = jax.random.normal(jax.random.key(0), (1, 64, 64, 3))
+    shapes = [
+        jax.eval_shape(lambda m=m: m.init(jax.random.key(0), x, train=False))
+        for m in (ours, theirs)
+    ]
+    assert shapes[0] == shapes[1]
+    if depth == 18:
+        variables = jax.jit(lambda: theirs.init(jax.random.key(0), x, train=False))()
+        for a, b in zip(
+            *(
+                jax.jit(lambda v, m=m: m.apply(v, x, train=False))(variables)
+                for m in (ours, theirs)
+            ),
+            strict=True,
+        ):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_resnext101_32x8ds_first_block_has_its_parameters():
+    block = ResidualBlock(256, kind="bottleneck", width=256, groups=32)
+    made = jax.eval_shape(
+        lambda: block.init(jax.random.key(0), jnp.zeros((1, 4, 4, 64)), train=False)
+    )
+    convs = 64 * 256 + 9 * 256 * 256 // 32 + 256 * 256 + 64 * 256
+    assert cost.parameters(made) == convs + 4 * 2 * 256
+
+
+@pytest.mark.parametrize("order", ["post", "pre"])
+def test_without_a_change_of_shape_there_is_no_shortcut_convolution(order: str):
+    x = jnp.zeros((1, 4, 4, 8))
+    made = jax.eval_shape(
+        lambda: ResidualBlock(8, order=order).init(jax.random.key(0), x, train=False)
+    )
+    assert not [name for name in made["params"] if "shortcut" in name]
+
+
+def test_a_pre_activated_block_whose_last_kernel_is_zero_is_the_identity():
+    x = jax.random.normal(jax.random.key(0), (1, 4, 5, 6))
+    block = ResidualBlock(6, order="pre")
+    variables = block.init(jax.random.key(1), x, train=False)
+    variables["params"]["conv2"]["kernel"] *= 0
+    np.testing.assert_array_equal(block.apply(variables, x, train=False), x)
+
+
+def test_a_whole_branch_is_dropped_or_kept_for_each_example():
+    x = jnp.ones((64, 2, 2, 4))
+    block = ResidualBlock(4, order="pre", norm="none", drop_path=0.5)
+    variables = block.init(jax.random.key(0), x, train=False)
+    branch = block.apply(variables, x, train=False) - x
+    y = block.apply(variables, x, train=True, rngs={"dropout": jax.random.key(1)}) - x
+    kept = np.asarray(jnp.abs(y).max((1, 2, 3)) > 0)
+    assert 0 < kept.sum() < 64
+    np.testing.assert_allclose(y[kept], 2 * branch[kept], atol=1e-5)
+
+
+@pytest.mark.parametrize("shortcut", ["conv", "preactivated", "average", "pad"])
+def test_every_shortcut_follows_an_odd_size(shortcut: str):
+    block = ResidualBlock(6, order="pre", stride=2, shortcut=shortcut)
+    x = jnp.zeros((1, 5, 7, 4))
+    y = jax.eval_shape(lambda: block.init_with_output(jax.random.key(0), x, train=False))[0]
+    assert y.shape == (1, 3, 4, 6)
+
+
+def test_each_axis_can_have_its_own_stride():
+    x = jnp.zeros((1, 4, 6, 8, 3))
+    block = ResidualBlock(5, stride=(1, 2, 2))
+    assert jax.eval_shape(lambda: block.init_with_output(jax.random.key(0), x, train=False))[
+        0
+    ].shape == (1, 4, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"shortcut": "preactivated", "stride": 2}, "needs order='pre'"),
+        (
+            {"shortcut": "pad", "features": 2},
+            "4 channels to 2 features; use 'conv', or 4 features or more",
+        ),
+        ({"groups": 3}, "groups=3 does not divide"),
+        ({"stride": (2, 2, 2)}, "has 3 numbers"),
+    ],
+)
+def test_what_cannot_be_added_is_refused_in_one_line(fields: dict, complaint: str):
+    block = dataclasses.replace(ResidualBlock(4), **fields)
+    with pytest.raises(UserError, match=complaint) as caught:
+        jax.eval_shape(lambda: block.init(jax.random.key(0), jnp.zeros((1, 5, 7, 4)), train=False))
+    assert "\n" not in str(caught.value)
