@@ -1,0 +1,87 @@
+"""Pyramid pooling module (PPM) of PSPNet.
+
+Zhao et al. 2017, "Pyramid Scene Parsing Network", https://arxiv.org/abs/1612.01105, section 3.2
+and figure 3 (c).
+"""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxseg.errors import UserError
+from jaxseg.layers.average_pool import adaptive_average_pool
+from jaxseg.layers.conv_norm import ConvNorm
+from jaxseg.layers.norm import Kind
+from jaxseg.layers.resize import resize
+
+
+class PyramidPooling(nn.Module):
+    """x beside itself pooled to each number of ``bins`` an axis, reduced, and enlarged again.
+
+    A branch is adaptive pooling, a 1x1 ``ConvNorm`` to ``features`` (None: the channels of x
+    shared out among the bins), linear upsampling. Fusing the result is the model's.
+
+    The paper's networks are the defaults. Others differ: ``order`` ``input_last``, and no norm in
+    the branch of a single bin (``norm_of_one="none"``: PyTorch cannot train one on a batch of
+    one) in the PSPNet of segmentation_models_pytorch; ``align_corners=False`` in UPerNet's.
+    Any spatial rank. Of equal maxima in a bin (``pool="max"``) each gets its share of the gradient;
+    PyTorch gives all of it to the first.
+    """
+
+    features: int | None = None
+    bins: tuple[int, ...] = (1, 2, 3, 6)
+    pool: Literal["mean", "max"] = "mean"
+    align_corners: bool = True
+    order: Literal["input_first", "input_last"] = "input_first"
+    norm: Kind = "batch"
+    norm_of_one: Kind | None = None
+    param_dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
+        """The size stays; the channels are those of x and of the branches."""
+        branches = [self._branch(x, bins, train) for bins in self.bins]
+        maps = [x, *branches] if self.order == "input_first" else [*branches, x]
+        return jnp.concatenate(maps, axis=-1)
+
+    def _branch(self, x: Array, bins: int, train: bool) -> Float[Array, "b ..."]:
+        rank, size = x.ndim - 2, x.shape[1:-1]
+        if bins == 1:
+            pooled = (jnp.mean if self.pool == "mean" else jnp.max)(
+                x, range(1, x.ndim - 1), keepdims=True
+            )
+        else:
+            pool = adaptive_average_pool if self.pool == "mean" else _adaptive_max_pool
+            pooled = pool(x, (bins,) * rank)
+        conv = ConvNorm(
+            self._features(x.shape[-1]),
+            kernel_size=1,
+            norm=self.norm_of_one or self.norm if bins == 1 else self.norm,
+            param_dtype=self.param_dtype,
+            name=f"bins{bins}",
+        )
+        y = conv(pooled, train=train)
+        if bins == 1:
+            return jnp.broadcast_to(y, (*x.shape[:-1], y.shape[-1]))
+        return resize(y, size, "linear", align_corners=self.align_corners)
+
+    def _features(self, channels: int) -> int:
+        features = channels // len(self.bins) if self.features is None else self.features
+        if features < 1:
+            raise UserError(
+                f"PyramidPooling {self.name}: {channels} channels are too few to be shared out "
+                f"among bins={self.bins}; set features"
+            )
+        return features
+
+
+def _adaptive_max_pool(x: Array, size: tuple[int, ...]) -> Float[Array, "b ..."]:
+    """Bin i of m holds pixels ``floor(i n / m)`` to ``ceil((i + 1) n / m)``, as for averages."""
+    for axis, (n, bins) in enumerate(zip(x.shape[1:-1], size, strict=True), start=1):
+        edges = [(i * n // bins, ((i + 1) * n + bins - 1) // bins) for i in range(bins)]
+        pixels = [jax.lax.slice_in_dim(x, *edge, axis=axis) for edge in edges]
+        x = jnp.concatenate([p.max(axis, keepdims=True) for p in pixels], axis)
+    return x
