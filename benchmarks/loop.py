@@ -10,18 +10,17 @@ on the device. Both alternate in one process; the median ratio counts.
 import argparse
 import contextlib
 import dataclasses
-import json
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 
+from benchmarks import timing
 from jaxseg import config, process
 from jaxseg.config import Checkpoints, Experiment
-from jaxseg.report import environment
 from jaxseg.train import compile_step, init, train
 
 
@@ -58,6 +57,18 @@ def loop(experiment: Experiment, steps: int) -> float:
     return summary["images_per_second"] / experiment.batch_size
 
 
+def efficiency(experiment: Experiment, *, steps: int, rounds: int) -> dict[str, Any]:
+    """The ratio of both, and steps a second, of alternating rounds."""
+    found = [(bare(experiment, steps), loop(experiment, steps)) for _ in range(rounds)]
+    ratios = [whole / alone for alone, whole in found]
+    return {
+        "ratio": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "bare_steps_per_second": [round(alone, 2) for alone, _ in found],
+        "loop_steps_per_second": [round(whole, 2) for _, whole in found],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.loop")
     parser.add_argument("--config", type=Path, default=Path("configs/quickstart.py"))
@@ -67,26 +78,8 @@ def main() -> None:
     options = parser.parse_args()
     process.cache_compilations()
     experiment = config.read(options.config, options.overrides)
-    rounds = [
-        (bare(experiment, options.steps), loop(experiment, options.steps))
-        for _ in range(options.rounds)
-    ]
-    ratios = [whole / alone for alone, whole in rounds]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    print(
-        json.dumps(
-            {
-                "question": "loop over bare step",
-                "config": str(options.config),
-                "ratio": round(statistics.median(ratios), 3),
-                "ratios": [round(ratio, 3) for ratio in ratios],
-                "bare_steps_per_second": [round(alone, 2) for alone, _ in rounds],
-                "loop_steps_per_second": [round(whole, 2) for _, whole in rounds],
-                "commit": commit.stdout.strip(),
-                **environment(),
-            }
-        )
-    )
+    found = efficiency(experiment, steps=options.steps, rounds=options.rounds)
+    timing.line("loop over bare step", {"config": str(options.config), **found})
 
 
 if __name__ == "__main__":

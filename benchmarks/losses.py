@@ -11,14 +11,13 @@ regional one stand beside it here (``RECIPES``). Prints a JSON line a loss and a
 import argparse
 import contextlib
 import dataclasses
-import json
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import jax
 
+from benchmarks import timing
 from jaxseg import config, process
 from jaxseg.config import Checkpoints, Evaluation, Experiment
 from jaxseg.encoders import Plain
@@ -33,10 +32,15 @@ from jaxseg.losses import (
     Loss,
     Ramp,
 )
-from jaxseg.report import environment
 from jaxseg.train import compile_step, init, train
 
 CONFIG = Path("configs/unet_isbi2012.py")
+COLUMNS = {
+    "loss": "loss",
+    "dice": "Dice",
+    "hd95": "HD95 (pixels)",
+    "step_over_cross_entropy": "step / cross entropy",
+}
 
 
 def recipes(steps: int) -> dict[str, dict[str, Loss]]:
@@ -76,9 +80,8 @@ class Step:
         with jax.set_mesh(self._mesh):
             self._step, place, _ = compile_step(chosen, self._mesh, example)
             self._state, self._batch = init(chosen, self._mesh, example), place(example)
-        self.seconds(2)
 
-    def seconds(self, steps: int = 5) -> float:
+    def seconds(self, steps: int) -> float:
         """Seconds a step."""
         with jax.set_mesh(self._mesh):
             begun = time.perf_counter()
@@ -102,23 +105,21 @@ def main() -> None:
     for name in options.only or rows:
         chosen = experiment(rows[name], options.steps, options.overrides)
         step = Step(chosen)
-        ratios = [step.seconds() / reference.seconds() for _ in range(options.rounds)]
+        turns = {"ours": step.seconds, "cross_entropy": reference.seconds}
+        times = timing.alternate(turns, rounds=options.rounds, calls=5)
+        ratio = timing.ratios(times["ours"], times["cross_entropy"])
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
             scores = train(chosen, folder)["validation"]
         row = {
             "loss": name,
             "dice": round(scores["dice"], 3),
             "hd95": round(scores["hd95"], 2),
-            "step_over_cross_entropy": round(statistics.median(ratios), 3),
-            "ratios": [round(ratio, 3) for ratio in ratios],
+            "step_over_cross_entropy": ratio["ratio"],
+            "ratio_quartiles": ratio["ratio_quartiles"],
         }
         found.append(row)
-        print(json.dumps({**row, "steps": options.steps, **environment()}), flush=True)
-    print("\n| loss | Dice | HD95 (pixels) | step / cross entropy |\n|---|--:|--:|--:|")
-    for row in found:
-        print(
-            f"| {row['loss']} | {row['dice']} | {row['hd95']} | {row['step_over_cross_entropy']} |"
-        )
+        timing.line("loss: scores and cost", {**row, "steps": options.steps})
+    print("\n" + timing.table(found, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Literal
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxseg.layers import ConvNorm, Kind, max_pool
+from jaxseg.layers import ConvNorm, Kind, ResidualBlock, max_pool
 
 BLOCKS = {
     18: (2, 2, 2, 2),
@@ -47,47 +47,34 @@ class ResNet(nn.Module):
         self, image: Float[Array, "b *s c"], *, train: bool
     ) -> tuple[Float[Array, "b ..."], ...]:
         """Five features, finest first."""
-        x = self._conv(self.width, 7, "stem_conv", stride=2)(image, train=train)
+        stem = ConvNorm(
+            self.width,
+            kernel_size=7,
+            stride=2,
+            norm=self.norm,
+            param_dtype=self.param_dtype,
+            name="stem_conv",
+        )
+        x = stem(image, train=train)
         features = [x]
         x = max_pool(x, 3, stride=2, padding=1)
         for stage, blocks in enumerate(BLOCKS[self.depth], start=1):
             stride = self.strides[stage] // self.strides[stage - 1] if stage > 1 else 1
-            dilation = 2 ** (stage + 1) // self.strides[stage]
-            for block in range(blocks):
-                x = self._block(
-                    x,
-                    f"layer{stage}_block{block}",
-                    width=self.width * 2 ** (stage - 1),
-                    stride=1 if block else stride,
-                    dilation=dilation,
-                    train=train,
-                )
+            for i in range(blocks):
+                block = self._block(stage, i, 1 if i else stride)
+                nn.share_scope(self, block)  # its parts are named as parts of this module
+                x = block(x, train=train)
             features.append(x)
         return tuple(features)
 
-    def _conv(self, features: int, kernel_size: int, name: str, **fields) -> ConvNorm:
-        return ConvNorm(
-            features,
-            kernel_size=kernel_size,
+    def _block(self, stage: int, i: int, stride: int) -> ResidualBlock:
+        width, basic = self.width * 2 ** (stage - 1), self.depth < 50
+        return ResidualBlock(
+            width if basic else 4 * width,
+            kind="basic" if basic else "bottleneck",
+            stride=stride,
+            dilation=2 ** (stage + 1) // self.strides[stage],
             norm=self.norm,
+            place=f"layer{stage}_block{i}_",
             param_dtype=self.param_dtype,
-            name=name,
-            **fields,
         )
-
-    def _block(self, x, place: str, *, width: int, stride: int, dilation: int, train: bool):
-        """Figure 5: two 3x3 (left) or 1x1, 3x3, 1x1 (right) beside the identity."""
-        spread = {"stride": stride, "dilation": dilation}
-        if self.depth < 50:
-            out = width
-            convs = [(width, 3, spread), (out, 3, {"dilation": dilation, "activation": "none"})]
-        else:
-            out = 4 * width
-            convs = [(width, 1, {}), (width, 3, spread), (out, 1, {"activation": "none"})]
-        y = x
-        for i, (features, kernel_size, fields) in enumerate(convs, start=1):
-            y = self._conv(features, kernel_size, f"{place}_conv{i}", **fields)(y, train=train)
-        if stride > 1 or x.shape[-1] != out:
-            shortcut = self._conv(out, 1, f"{place}_shortcut", stride=stride, activation="none")
-            x = shortcut(x, train=train)
-        return nn.relu(x + y)

@@ -36,7 +36,5 @@ def test_one_number_an_axis_is_accepted_and_checked():
 
 
 def test_groups_that_do_not_divide_are_refused():
-    with pytest.raises(
-        UserError, match=r"groups=4 does not divide both 6 .* 2 does"
-    ):
+    with pytest.raises(UserError, match=r"groups=4 does not divide both 6 .* 2 does"):
         Conv(8, groups=4).init(jax.random.key(0), jnp.zeros((1, 4, 4, 6)))

@@ -1,0 +1,145 @@
+"""The networks that are measured, and on what images: a table a benchmark."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from jaxseg.encoders import Plain, ResNet
+from jaxseg.layers.inverted_residual import InvertedResidual
+from jaxseg.layers.separable import SeparableConv
+from jaxseg.layers.squeeze_excitation import SqueezeExcitation
+from jaxseg.models import MODELS, UNet
+
+# --- benchmarks.models ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network and its images; sizes by preset are (batch, *spatial)."""
+
+    model: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    cpu: tuple[int, ...] = (2, 256, 256)
+    gpu: tuple[int, ...] = (16, 512, 512)
+    smoke: tuple[int, ...] = (2, 32, 32)
+    channels: int = 3
+    classes: int = 21
+
+
+SPECIAL = {
+    "unet": Row("unet", gpu=(32, 512, 512)),
+    "unet_resnet34": Row("unet", {"encoder": "resnet34"}, gpu=(64, 512, 512)),
+    "unet_resnet50": Row("unet", {"encoder": "resnet50"}, gpu=(64, 512, 512)),
+    "unet_16": Row("unet", {"encoder": Plain(widths=(16, 32, 64, 128, 256))}, gpu=(64, 512, 512)),
+    "unet_volume": Row(
+        "unet",
+        {"encoder": Plain(widths=(16, 32, 64, 128))},
+        cpu=(1, 64, 64, 64),
+        gpu=(4, 128, 128, 128),
+        smoke=(1, 8, 8, 8),
+        channels=1,
+        classes=2,
+    ),
+    "unet_2015": Row("unet_2015", cpu=(1, 572, 572), gpu=(8, 572, 572), channels=1, classes=2),
+}
+"""Rows whose images, classes or fields are others than those of most."""
+
+ROWS = {name: Row(name) for name in MODELS} | SPECIAL
+
+
+# --- benchmarks.against_torch ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network in both frameworks; sizes by preset are (batch, *spatial)."""
+
+    model: nn.Module
+    network: str
+    fields: Mapping[str, Any]
+    sizes: Mapping[str, tuple[int, ...]]
+    channels: int = 3
+    tasks: tuple[str, ...] = ("training",)
+
+
+class XceptionBlock(nn.Module):
+    """``x`` plus three times ReLU, separable convolution, norm: figure 5's middle flow."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Same shape."""
+        y = x
+        for i in (1, 2, 3):
+            separable = SeparableConv(
+                x.shape[-1],
+                norm_between=False,
+                before="relu",
+                between="none",
+                after="none",
+                name=f"separable{i}",
+            )
+            y = separable(y, train=train)
+        return x + y
+
+
+def unet(widths: tuple[int, ...], rank: int, channels: int, sizes, tasks=("training",)) -> Case:
+    """A row of the plain U-Net."""
+    fields = {"rank": rank, "channels": channels, "classes": 2, "widths": widths}
+    return Case(UNet(2, encoder=Plain(widths=widths)), "unet", fields, sizes, channels, tasks)
+
+
+CASES = {
+    "unet31m": unet(
+        (64, 128, 256, 512, 1024),
+        2,
+        3,
+        {"cpu": (2, 256, 256), "gpu": (16, 512, 512), "smoke": (1, 32, 32)},
+        ("inference", "training"),
+    ),
+    "unet16": unet(
+        (16, 32, 64, 128, 256),
+        2,
+        3,
+        {"cpu": (4, 128, 128), "gpu": (64, 512, 512), "smoke": (2, 32, 32)},
+        ("inference", "training"),
+    ),
+    "unet3d": unet(
+        (16, 32, 64, 128),
+        3,
+        1,
+        {"cpu": (1, 64, 64, 64), "gpu": (4, 128, 128, 128), "smoke": (1, 16, 16, 16)},
+        ("inference", "training"),
+    ),
+    "unet_resnet34": Case(
+        UNet(2, encoder=ResNet(depth=34)),
+        "resnet_unet",
+        {"channels": 3, "classes": 2},
+        {"cpu": (2, 256, 256), "gpu": (32, 512, 512), "smoke": (1, 64, 64)},
+        tasks=("inference", "training"),
+    ),
+    "xception_block": Case(
+        XceptionBlock(),
+        "xception_block",
+        {"channels": 256},
+        {"cpu": (2, 64, 64), "gpu": (64, 64, 64), "smoke": (1, 8, 8)},
+        channels=256,
+        tasks=("inference", "training"),
+    ),
+    "mbconv": Case(
+        InvertedResidual(
+            64,
+            width=384,
+            kernel_size=5,
+            activation="silu",
+            squeeze=SqueezeExcitation(width=16, activation="silu"),
+        ),
+        "mbconv",
+        {"channels": 64, "width": 384, "kernel": 5, "squeezed": 16},
+        {"cpu": (2, 64, 64), "gpu": (64, 64, 64), "smoke": (1, 8, 8)},
+        channels=64,
+        tasks=("inference", "training"),
+    ),
+}
