@@ -47,8 +47,8 @@ def scaled(
 ) -> Float[Array, "b *s c"]:
     """The same with given moments."""
     factor = scale * jax.lax.rsqrt(var + how.epsilon)
-    mean, factor, bias = (_over_space(a, x) for a in (mean, factor, bias))
-    y = ((x.astype(jnp.float32) - mean) * factor + bias).astype(x.dtype)
+    factor, shift = (_over_space(a, x) for a in (factor, bias - mean * factor))
+    y = (x.astype(jnp.float32) * factor + shift).astype(x.dtype)
     return jax.nn.relu(y) if how.relu else y
 
 
@@ -85,18 +85,21 @@ def _backward(how: How, residual: tuple, cotangents: tuple):
     """Ioffe & Szegedy 2015, section 3, with what comes through the moments in two sums."""
     x, scale, bias, mean, var = residual
     above, to_mean, to_var = cotangents
-    centred, g = x.astype(jnp.float32) - _over_space(mean, x), above.astype(jnp.float32)
+    wide, g = x.astype(jnp.float32), above.astype(jnp.float32)
     deviation = jax.lax.rsqrt(var + how.epsilon)
+    factor = scale * deviation
     if how.relu:
-        kept = centred * _over_space(scale * deviation, x) + _over_space(bias, x) > 0
+        kept = wide * _over_space(factor, x) + _over_space(bias - mean * factor, x) > 0
         g = jnp.where(kept, g, 0)
-    g_mean, gx_mean = _mean(how, g), _mean(how, g * centred) * deviation
+    # Products with x, not with its distance from the mean, which XLA:CPU would write out.
+    g_mean = _mean(how, g)
+    gx_mean = (_mean(how, g * wide) - mean * g_mean) * deviation
     count = x.size // (mean.shape[0] * x.shape[-1])
     # What comes through the moments: all channels of a group share it.
-    through_mean = _shared(to_mean / count - scale * g_mean * deviation, how.groups)
-    through_var = 2 * to_var / count - scale * gx_mean * deviation * deviation
-    to_x = g * _over_space(scale * deviation, x) + _over_space(through_mean, x)
-    to_x += centred * _over_space(_shared(through_var, how.groups), x)
+    through_mean = _shared(to_mean / count - factor * g_mean, how.groups)
+    slope = _shared(2 * to_var / count - factor * gx_mean * deviation, how.groups)
+    to_x = g * _over_space(factor, x) + wide * _over_space(slope, x)
+    to_x += _over_space(through_mean - slope * mean, x)
     to_scale, to_bias = ((count * a).sum(0, keepdims=True) for a in (gx_mean, g_mean))
     return to_x.astype(x.dtype), to_scale, to_bias
 

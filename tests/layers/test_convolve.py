@@ -31,12 +31,27 @@ def agree(form, x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], how: Ho
 @pytest.mark.parametrize("how", [(1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 0, 1)])
 def test_planes_are_the_volume_convolution(channels: int, how: tuple[int, int, int]):
     how = How(*((n,) * 3 for n in how))
-    agree(convolve._planes, (2, 7, 8, 6, channels), (3, 3, 3, channels, 4), how)
+    agree(convolve._planes_summed, (2, 7, 8, 6, channels), (3, 3, 3, channels, 4), how)
+
+
+@pytest.mark.parametrize("padding", [(1, 1, 1), (0, 2, 1), (2, 0, 0)])
+@pytest.mark.parametrize("size", [(3, 3, 3), (2, 1, 3)])
+def test_planes_side_by_side_are_the_volume_convolution(padding, size):
+    how = How((1,) * 3, padding, (1,) * 3)
+    agree(convolve._planes_side_by_side, (2, 5, 6, 4, 12), (*size, 12, 4), how)
+
+
+@pytest.mark.parametrize(
+    ("size", "padding"), [((3, 3), (1, 1)), ((3, 2), (0, 1)), ((5, 1), (2, 0))]
+)
+def test_a_narrowing_convolution_has_the_gradient_of_the_plain_one(size, padding):
+    how = How((1, 1), padding, (1, 1))
+    agree(convolve._narrowing, (2, 7, 8, 6), (*size, 6, 4), how)
 
 
 def test_planes_take_another_size_along_each_axis():
     how = How((1, 2, 2), (0, 1, 2), (1, 1, 2))
-    agree(convolve._planes, (1, 5, 8, 9, 3), (1, 3, 3, 3, 4), how)
+    agree(convolve._planes_summed, (1, 5, 8, 9, 3), (1, 3, 3, 3, 4), how)
 
 
 @pytest.mark.parametrize("size", [(8, 7), (6, 5, 4)])
