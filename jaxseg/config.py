@@ -31,10 +31,11 @@ from jaxseg import (
 )
 from jaxseg.data import Data
 from jaxseg.errors import UserError, first_line
-from jaxseg.metrics import CASE_SCORES, SCORES
+from jaxseg.metrics import CASE_SCORES, MORE, SCORES
 from jaxseg.overrides import overridden
 from jaxseg.recipes import Supervised
 from jaxseg.sharding import MeshShape
+from jaxseg.watershed import Instances
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ class Evaluation:
 
     ``every`` steps; by sliding ``window`` (None: whole images), ``window_batch`` windows at a time.
     ``metrics`` are the scores that are shown: those of ``Confusion``, which count all pixels
-    together, cost nothing; those of ``metrics.CASE_SCORES``, such as ``hd95``, are computed on the
-    host, case by case, and only where they are named.
+    together, cost nothing (``metrics.SCORES``, and ``metrics.MORE`` such as ``iou_micro``); those
+    of ``metrics.CASE_SCORES``, such as ``hd95``, ``pq`` and ``ece``, are computed case by case, and
+    only where they are named. ``instances`` says what an object is, for those that count them.
+    ``evaluate`` gives an interval over cases with each.
     ``patience`` stops the run after that many evaluations without a better ``checkpoint.best``.
     """
 
@@ -55,6 +58,7 @@ class Evaluation:
     metrics: tuple[str, ...] = ("dice", "iou")
     tta: bool = False
     patience: int | None = None
+    instances: Instances = Instances()
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ def check(experiment: Experiment) -> None:
     if names and len(names) != classes:
         raise UserError(f"data.dataset.class_names={names}: {len(names)} names, {classes} classes")
     for metric in evaluation.metrics:
-        known = (*SCORES, *CASE_SCORES)
+        known = (*SCORES, *MORE, *CASE_SCORES)
         if metric not in known:
             near = difflib.get_close_matches(metric, known, 1, cutoff=0)[0]
             raise UserError(f"evaluation.metrics: no metric {metric!r}; the nearest is {near!r}")
@@ -198,7 +202,7 @@ def check(experiment: Experiment) -> None:
         )
     if best is not None and best in CASE_SCORES and not CASE_SCORES[best].higher_is_better:
         raise UserError(
-            f"checkpoint.best={best!r}: kept is the highest, and of distances the least is best"
+            f"checkpoint.best={best!r}: kept is the highest, and of this score the least is best"
         )
     if best is None and evaluation.patience is not None:
         raise UserError("evaluation.patience waits for a better checkpoint.best, which is None")
@@ -320,7 +324,7 @@ def _decoded(tree: Any, known: Mapping[str, type]) -> Any:
 @functools.cache
 def _known_classes() -> dict[str, type]:
     """Every configurable class of jaxseg by its name: those its packages export."""
-    here: list[type] = [Experiment, Evaluation, Checkpoints]
+    here: list[type] = [Experiment, Evaluation, Checkpoints, Instances]
     packages: list[types.ModuleType] = [
         augment, data, encoders, losses, models, optimizers, recipes, sharding
     ]  # fmt: skip

@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import json
 import operator
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import pickle
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -19,7 +20,16 @@ from jaxseg import checkpoint, config, errors, inference, process, report, shard
 from jaxseg.config import Experiment
 from jaxseg.errors import UserError
 from jaxseg.inference import Tiles
-from jaxseg.metrics import CASE_SCORES, Confusion, bootstrap_interval, case_scores, mean
+from jaxseg.metrics import (
+    CASE_SCORES,
+    Calibration,
+    Case,
+    Confusion,
+    Evaluated,
+    Objects,
+    needs_of,
+    require_pycocotools,
+)
 from jaxseg.overrides import overridden
 
 
@@ -31,52 +41,30 @@ class Sample(NamedTuple):
     prediction: np.ndarray
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """What a split was found to be: pixels counted together, and scores `[n k]` case by case."""
-
-    confusion: Confusion
-    cases: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    def scores(
-        self, class_names: Sequence[str] | None = None, *, intervals: bool = False
-    ) -> dict[str, Any]:
-        """Plain numbers for reports: `Confusion.scores`, and after them those of `cases`.
-
-        Of a score of cases, the mean over a case's classes, then over cases; beside it, class by
-        class, the mean over cases, and with `intervals` the ends of its 95 % bootstrap interval
-        over cases, `<score>_interval`. What is NaN is left out of every mean.
-        """
-        report = self.confusion.scores(class_names)
-        for name, table in self.cases.items():
-            of_case = np.array([mean(row) for row in table])
-            values = [float(mean(column)) for column in table.T]
-            report[name] = float(mean(of_case))
-            report[f"{name}_per_class"] = (
-                dict(zip(class_names, values, strict=True)) if class_names else values
-            )
-            if intervals:
-                report[f"{name}_interval"] = list(bootstrap_interval(of_case))
-        return report
-
-
 class Evaluator:
     """Scores variables on one split, by sliding window, exact over ragged last batches.
 
     Cases of one bucket (see ``inference.bucket``) share a compilation, and each process reads only
     the rows of a batch that it owns. The confusion matrix is counted on the device; scores of cases
     that the experiment names (`CASE_SCORES`) on the host, without the class called "background".
+    Probabilities leave the device only where a score, or the parting of objects, needs them.
+    ``intervals`` keeps what `Evaluated.intervals` is made of.
     """
 
-    def __init__(self, experiment: Experiment, mesh: Mesh, split: str = "validation") -> None:
+    def __init__(
+        self, experiment: Experiment, mesh: Mesh, split: str = "validation", intervals: bool = False
+    ) -> None:
         """Opens the split and reads it once, for the sizes of its cases.
 
-        Raises UserError where it is empty, has no labels, or holds a case that cannot be read.
+        Raises UserError where it is empty, has no labels, or holds a case that cannot be read, and
+        where a score that is named cannot be computed here.
         """
         evaluation = experiment.evaluation
         self._mesh = mesh
         self._model = experiment.recipe.module
         self._dataset = experiment.data.dataset
+        self._named, self._instances = evaluation.metrics, evaluation.instances
+        self._things, self._gives = self._needed(intervals)
         self._cases = experiment.data.cases(split)
         self._tiles = Tiles(
             window=evaluation.window,
@@ -91,9 +79,27 @@ class Evaluator:
         if not len(self._cases):
             raise UserError(f"data.root={experiment.data.root!r}: the {split} split is empty")
         self._plan = self._planned()
-        self._names = [name for name in evaluation.metrics if name in CASE_SCORES]
         classes = enumerate(self._dataset.class_names or ())
         self._background = tuple(i for i, name in classes if name == "background")
+
+    def _needed(self, intervals: bool) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """The classes with objects, and what `_score` is to give beside label maps."""
+        names = [name for name in self._named if name in CASE_SCORES]
+        needs = needs_of(names)
+        dataset, parts = self._dataset, self._instances
+        things = parts.classes(dataset.num_classes, dataset.class_names)
+        if "objects" in needs and not things:
+            raise UserError(f"evaluation.metrics={self._named}: no class has objects; name things")
+        if "probabilities" in needs:  # COCO's scores
+            require_pycocotools()
+            if dataset.rank != 2:
+                raise UserError(f"evaluation.metrics={self._named}: COCO's are of images alone")
+        gives: list[str] = ["matrices"] if intervals else []
+        if "calibration" in needs:
+            gives.append("calibration")
+        if "probabilities" in needs or ("objects" in needs and parts.boundary is not None):
+            gives.append("probabilities")
+        return things if "objects" in needs else (), tuple(gives)
 
     def _planned(self) -> list[tuple[tuple[int, ...], list[int]]]:
         """Batches of case numbers by bucket, the same on every process."""
@@ -112,7 +118,7 @@ class Evaluator:
         ]
 
     def __call__(self, variables: Any, samples: int = 0) -> tuple[Evaluated, list[Sample]]:
-        """The counts (int64, on the host) and scores of cases, and the first few predictions.
+        """The counts (int64, on the host) and records of cases, and the first few predictions.
 
         ``variables`` lie on the evaluator's mesh, or on one device.
         """
@@ -120,51 +126,69 @@ class Evaluator:
             variables = jax.device_put(variables, sharding.replicated(self._mesh))
         shown: list[Sample] = []
         counted: list[Confusion] = []
-        tables: list[np.ndarray] = []
-        for cases, arrays in self._batches():
+        records: dict[int, dict[str, Any]] = {}
+        names = [name for name in self._named if name in CASE_SCORES]
+        for numbers, cases, arrays in self._batches():
             with jax.set_mesh(self._mesh):
-                counts, prediction = _score(
-                    self._model, variables, *arrays, tiles=self._tiles, k=self._dataset.num_classes
+                counts, given = _score(
+                    self._model, variables, *arrays, tiles=self._tiles, gives=self._gives
                 )
             counted.append(counts)  # fetched at the end: nothing here waits for the device
-            if self._names:
-                tables.append(self._case_table(cases, prediction))
+            if names or self._gives:
+                local = {name: jax.tree.map(_local, x) for name, x in given.items()}
+                for row, (number, case) in enumerate(zip(numbers, cases, strict=True)):
+                    of_case = {name: _row(x, row) for name, x in local.items()}
+                    records[number] = self._record(names, case, of_case)
             if len(shown) < samples and cases:
-                local = np.asarray(prediction.addressable_data(0))
-                for case, labels in zip(cases[: samples - len(shown)], local, strict=False):
-                    inside = tuple(slice(n) for n in case["label"].shape)
-                    shown.append(Sample(case["image"], case["label"], labels[inside]))
+                first = np.asarray(given["labels"].addressable_data(0))
+                for case, labels in zip(cases[: samples - len(shown)], first, strict=False):
+                    shown.append(Sample(case["image"], case["label"], labels[_inside(case)]))
         confusion = functools.reduce(operator.add, [c.on_host() for c in counted])
-        return Evaluated(confusion, self._gathered(tables)), shown
+        return self._evaluated(confusion, names, _gathered(records)), shown
 
-    def _case_table(self, cases: list[dict[str, Any]], prediction: jax.Array) -> np.ndarray:
-        """Scores `[rows n k]` of a batch's cases; NaN in the rows that are not this process's."""
-        k = self._dataset.num_classes
-        table = np.full((self._batch_size, len(self._names), k), np.nan)
-        mine = range(*self._rows.indices(self._batch_size))
-        for row, case, labels in zip(mine, cases, _local(prediction), strict=False):
-            inside = tuple(slice(n) for n in case["label"].shape)
-            table[row] = case_scores(
-                self._names,
-                labels[inside],
-                case["label"],
-                k,
-                spacing=case.get("spacing"),
-                leave_out=self._background,
-            )
-        return table
+    def _record(self, names: Sequence[str], case: dict[str, Any], given: dict[str, Any]) -> dict:
+        """Of one case, all that its scores are made of."""
+        prediction, probabilities = given["labels"][_inside(case)], given.get("probabilities")
+        fields: dict[str, Any] = {"things": self._things, "leave_out": self._background}
+        if probabilities is not None:
+            fields["probabilities"] = probabilities = probabilities[_inside(case)]
+        if self._things:
+            rim = self._instances.boundary
+            height = None if rim is None or probabilities is None else probabilities[..., rim]
+            found = self._instances.found(prediction, self._things, height)
+            true = self._instances.true(case["label"], self._things, case.get("instance"))
+            fields |= {"found": Objects(*found), "true": Objects(*true)}
+        if "calibration" in given:
+            c = given["calibration"]
+            fields["calibration"] = np.stack([c.pixels, c.right, c.confidence]).astype(float)
+        known = Case(
+            prediction,
+            case["label"],
+            self._dataset.num_classes,
+            spacing=case.get("spacing"),
+            **fields,
+        )
+        record = {name: CASE_SCORES[name].of(known) for name in names}
+        record["spaced"] = known.spacing is not None
+        return record | ({"matrix": given["matrices"]} if "matrices" in given else {})
 
-    def _gathered(self, tables: list[np.ndarray]) -> dict[str, np.ndarray]:
-        """Scores `[n k]` by name, of all processes; rows that are all NaN may be among them."""
-        if not tables:
-            return {}
-        rows = np.concatenate(tables)
-        if jax.process_count() > 1:
-            # Processes along the spatial axis have the same rows: fmax takes what is no NaN.
-            rows = np.fmax.reduce(np.asarray(multihost_utils.process_allgather(rows)))
-        return {name: rows[:, i] for i, name in enumerate(self._names)}
+    def _evaluated(
+        self, confusion: Confusion, names: Sequence[str], records: dict[int, dict[str, Any]]
+    ) -> Evaluated:
+        cases = [records[number] for number in sorted(records)]
+        matrices = [case["matrix"] for case in cases if "matrix" in case]
+        return Evaluated(
+            confusion,
+            self._named,
+            {name: [case[name] for case in cases] for name in names},
+            np.stack(matrices).astype(np.int64) if matrices else None,
+            "mm" if cases and all(case["spaced"] for case in cases) else "pixels",
+        )
 
-    def _batches(self) -> Iterator[tuple[list[dict[str, Any]], tuple[jax.Array, ...]]]:
+    def _batches(
+        self,
+    ) -> Iterator[tuple[list[int], list[dict[str, Any]], tuple[jax.Array, ...]]]:
+        """Of the rows that are this process's: numbers and cases; and the arrays of all rows."""
         n = self._batch_size
         spec = NamedSharding(self._mesh, PartitionSpec(sharding.ROWS))
         for _, numbers in self._plan:
@@ -178,6 +202,7 @@ class Evaluator:
             valid = (np.arange(n) < len(numbers))[self._rows]
             columns = [np.stack(column) for column in zip(*padded, strict=True)]  # pyright: ignore
             yield (
+                mine[: int(valid.sum())],
                 cases[: int(valid.sum())],
                 tuple(
                     jax.make_array_from_process_local_data(spec, x, (n, *x.shape[1:]))
@@ -186,15 +211,36 @@ class Evaluator:
             )
 
 
-def _local(prediction: jax.Array) -> np.ndarray:
-    """This process's rows of a batch of label maps, in order."""
-    if prediction.is_fully_addressable:
-        return np.asarray(prediction)
-    rows = {shard.index[0].start or 0: shard.data for shard in prediction.addressable_shards}
+def _inside(case: dict[str, Any]) -> tuple[slice, ...]:
+    """Of an array of the bucket's size, the part that is the case."""
+    return tuple(slice(n) for n in case["label"].shape)
+
+
+def _local(x: jax.Array) -> np.ndarray:
+    """This process's rows of a batch, in order."""
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    rows = {shard.index[0].start or 0: shard.data for shard in x.addressable_shards}
     return np.concatenate([np.asarray(rows[start]) for start in sorted(rows)])
 
 
-@functools.partial(jax.jit, static_argnames=("model", "tiles", "k"))
+def _row(tree: Any, row: int) -> Any:
+    return jax.tree.map(lambda x: x[row], tree)
+
+
+def _gathered(records: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Those of all processes; what two of them have scored is the same."""
+    if jax.process_count() == 1:
+        return records
+    mine = np.frombuffer(pickle.dumps(records), np.uint8)  # a process trusts its own run
+    sizes = np.asarray(multihost_utils.process_allgather(np.int32(mine.size)))
+    padded = np.pad(mine, (0, int(sizes.max()) - mine.size))
+    every = np.asarray(multihost_utils.process_allgather(padded))
+    parts = [pickle.loads(x[:n].tobytes()) for x, n in zip(every, sizes, strict=True)]
+    return functools.reduce(operator.or_, parts)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "tiles", "gives"))
 def _score(
     model: nn.Module,
     variables: Any,
@@ -204,12 +250,23 @@ def _score(
     valid: jax.Array,
     *,
     tiles: Tiles,
-    k: int,
-) -> tuple[Confusion, jax.Array]:
-    prediction = inference.label_map(model, sharding.gathered(variables), image, size, tiles)
-    # Each process scores the cases it has read: the rows of its label maps stay with it.
-    prediction = jax.lax.with_sharding_constraint(prediction, PartitionSpec(sharding.ROWS))
-    return Confusion.of(prediction, label, k, valid=valid), prediction
+    gives: tuple[str, ...],
+) -> tuple[Confusion, dict[str, Any]]:
+    """The counts of a batch, and by rows ``labels`` and what ``gives`` names."""
+    logits = inference.windowed(model, sharding.gathered(variables), image, size, tiles)
+    prediction = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    k = logits.shape[-1]
+    given: dict[str, Any] = {"labels": prediction}
+    if "matrices" in gives:
+        given["matrices"] = Confusion.each(prediction, label, k, valid=valid)
+    if "probabilities" in gives:
+        given["probabilities"] = jax.nn.softmax(logits)
+    if "calibration" in gives:
+        of_row = lambda p, t, v: Calibration.of(p[None], t[None], valid=v[None])  # noqa: E731
+        given["calibration"] = jax.vmap(of_row)(jax.nn.softmax(logits), label, valid)
+    # Each process scores the cases it has read: their rows stay with it.
+    given = jax.lax.with_sharding_constraint(given, PartitionSpec(sharding.ROWS))
+    return Confusion.of(given["labels"], label, k, valid=valid), given
 
 
 def evaluate(
@@ -243,9 +300,9 @@ def evaluate(
         step = checkpoint.best_step(workdir, experiment.checkpoint.best)
     _, variables = checkpoint.load(workdir, step)
     mesh = sharding.MeshShape().build()
-    evaluator = Evaluator(experiment, mesh, split)
-    evaluated, _ = evaluator(variables)
-    scores = {"step": step, **evaluated.scores(experiment.data.dataset.class_names, intervals=True)}
+    evaluated, _ = Evaluator(experiment, mesh, split, intervals=True)(variables)
+    scores = {"step": step, **evaluated.scores(experiment.data.dataset.class_names)}
+    scores |= evaluated.intervals() | evaluated.distances_in
     report.write_json(path, {**before, split: scores})
     return scores
 

@@ -1,14 +1,151 @@
 """From a semantic map to objects, on the host: connected components, and watersheds that part them.
 
-Of any rank. Objects are numbered from 1 in int32; 0 is background.
+Of any rank. Objects are numbered from 1 in int32; 0 is background. `Instances` is what an
+experiment says of them.
 """
 
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
-from jaxtyping import Bool, Float, Int, Integer
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.measure import label
 from skimage.segmentation import relabel_sequential, watershed
+
+from jaxseg.errors import UserError
+from jaxseg.types import IGNORE
+
+Maps = tuple[Int[np.ndarray, "*spatial"], Int[np.ndarray, "*spatial"]]
+"""The class of each pixel, and the number of its object, 0 where it is of none."""
+
+
+@dataclass(frozen=True)
+class Instances:
+    """How objects are made of classes, for the scores that count objects.
+
+    ``things`` are the classes that have objects; None: all but those called "background" (and the
+    ``boundary``). ``part_by``: "nothing", an object is a connected component of its class;
+    "distance", a watershed parts those that touch at their waists (`part_by_distance`);
+    "boundary", it parts them along the probability of the class ``boundary``, whose pixels are then
+    shared out among the objects around (`part_by_boundary`; DSB2018's rim). ``connectivity`` 1
+    joins pixels that share a face; objects of fewer than ``smallest`` pixels are none. The other
+    fields are those of the two functions.
+    """
+
+    part_by: Literal["nothing", "distance", "boundary"] = "nothing"
+    things: tuple[int, ...] | None = None
+    boundary: int | None = None
+    connectivity: int = 1
+    smallest: int = 1
+    apart: int = 5
+    smooth: float = 1.0
+    threshold: float = 0.5
+    smallest_seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a watershed that has nothing to flood."""
+        if (self.part_by == "boundary") != (self.boundary is not None):
+            raise UserError(
+                f"evaluation.instances: part_by={self.part_by!r} with boundary={self.boundary}; "
+                'boundary names the class that parts objects, for part_by="boundary"'
+            )
+        for name in ("connectivity", "smallest", "apart", "smallest_seed"):
+            if getattr(self, name) < 1:
+                value = getattr(self, name)
+                raise UserError(f"evaluation.instances.{name}={value}: must be at least 1")
+
+    def classes(self, num_classes: int, class_names: Sequence[str] | None) -> tuple[int, ...]:
+        """The classes that have objects."""
+        named = [k for k in (*(self.things or ()), *self._rims()) if not 0 <= k < num_classes]
+        if named:
+            raise UserError(
+                f"evaluation.instances names class {named[0]}; there are 0 to {num_classes - 1}"
+            )
+        if self.things is not None:
+            return tuple(k for k in sorted(set(self.things)) if k != self.boundary)
+        names = class_names or [""] * num_classes
+        without = [k for k, name in enumerate(names) if name == "background"]
+        return tuple(k for k in range(num_classes) if k not in (*without, *self._rims()))
+
+    def found(
+        self,
+        label: Int[np.ndarray, "*spatial"],
+        things: Sequence[int],
+        boundary: Float[np.ndarray, "*spatial"] | None = None,
+    ) -> Maps:
+        """Objects of a label map; ``boundary``: the probability of that class (None: 0 or 1).
+
+        Pixels that end in no object keep their class; those of a boundary of none are IGNORE.
+        """
+        if self.part_by == "boundary":
+            return self._parted(label, things, boundary)
+        numbers = np.zeros(label.shape, np.int32)
+        for k in things:
+            mask = label == k
+            if self.part_by == "distance":
+                parts = part_by_distance(
+                    mask, apart=self.apart, smooth=self.smooth, smallest=self.smallest
+                )
+            else:
+                parts = components(mask, connectivity=self.connectivity, smallest=self.smallest)
+            numbers = np.where(parts > 0, parts + numbers.max(initial=0), numbers)
+        return label, numbers
+
+    def true(
+        self,
+        label: Int[np.ndarray, "*spatial"],
+        things: Sequence[int],
+        instance: Int[np.ndarray, "*spatial"] | None = None,
+    ) -> Maps:
+        """Objects of the label: ``instance`` where the data set numbers them, else components.
+
+        Of a class ``boundary``, each pixel is its object's. Neither parted by a distance nor
+        without the small ones: what stands in the label is true.
+        """
+        if instance is None:
+            part_by = "nothing" if self.part_by == "distance" else self.part_by
+            whole = dataclasses.replace(self, part_by=part_by, smallest=1, smallest_seed=1)
+            return whole.found(label, things)
+        numbers = np.where(np.isin(label, [*things, *self._rims()]), instance, 0)
+        classes = np.array(label)
+        for rim in self._rims():
+            classes = _of_their_objects(classes, numbers, rim, things)
+        return classes, np.asarray(numbers, np.int32)
+
+    def _rims(self) -> tuple[int, ...]:
+        return () if self.boundary is None else (self.boundary,)
+
+    def _parted(
+        self, label: np.ndarray, things: Sequence[int], boundary: np.ndarray | None
+    ) -> Maps:
+        rim = label == self.boundary
+        height = rim.astype(np.float32) if boundary is None else boundary
+        seeds, kinds = np.zeros(label.shape, np.int32), [IGNORE]
+        for k in things:
+            inner = (label == k) & (height < self.threshold)
+            parts = components(inner, connectivity=self.connectivity, smallest=self.smallest_seed)
+            seeds = np.where(parts > 0, parts + len(kinds) - 1, seeds)
+            kinds += [k] * int(parts.max(initial=0))
+        numbers = np.asarray(watershed(height, seeds, mask=rim | np.isin(label, things)), np.int32)
+        rest = np.where(rim, IGNORE, label)
+        classes = np.where(numbers > 0, np.array(kinds)[numbers], rest)
+        return np.asarray(classes, np.int32), _without_small(numbers, self.smallest)
+
+
+def _of_their_objects(
+    classes: np.ndarray, numbers: np.ndarray, rim: int, things: Sequence[int]
+) -> np.ndarray:
+    """The class map where the pixels of class ``rim`` have the class most of their object has."""
+    votes = np.zeros((len(things), int(numbers.max(initial=0)) + 1), np.int64)
+    for row, k in enumerate(things):
+        votes[row] = np.bincount(numbers[classes == k], minlength=votes.shape[1])
+    of_object = np.asarray(things)[votes.argmax(0)]
+    of_rim = np.where(numbers > 0, of_object[numbers], IGNORE)
+    return np.where(classes == rim, of_rim, classes)
 
 
 def components(
@@ -65,15 +202,6 @@ def part_by_boundary(
     """
     seeds = components(mask & (boundary < threshold), smallest=smallest_seed)
     return _without_small(watershed(boundary, seeds, mask=mask), smallest)
-
-
-def thinned(segments: Integer[np.ndarray, "*spatial"]) -> Int[np.ndarray, "*spatial"]:
-    """Segments grown over the border (0) between them until a line of one pixel is left.
-
-    As the scores of ISBI 2012 want them: the width of a membrane does not count.
-    """
-    distance = np.asarray(ndimage.distance_transform_edt(segments == 0))
-    return np.asarray(watershed(distance, segments, watershed_line=True), np.int32)
 
 
 def _without_small(objects: np.ndarray, smallest: int) -> Int[np.ndarray, "*spatial"]:

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from jaxseg.data.source import rim
+from jaxseg.errors import UserError
 from jaxseg.metrics import Matches
-from jaxseg.watershed import components, part_by_boundary, part_by_distance, thinned
+from jaxseg.types import IGNORE
+from jaxseg.watershed import Instances, components, part_by_boundary, part_by_distance
 
 
 def touching(rank: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -57,10 +60,88 @@ def test_small_parts_are_background_and_numbers_stay_without_gaps():
     assert components(mask, smallest=2).tolist() == [[0, 0, 1, 1, 1, 0, 2, 2]]
 
 
-def test_thinned_borders_are_one_pixel_wide():
-    segments = np.zeros((9, 21), np.int32)
-    segments[:, :7], segments[:, 14:] = 1, 2
-    found = thinned(segments)
-    assert ((found == 0).sum(1) == 1).all()
-    np.testing.assert_array_equal(found[segments > 0], segments[segments > 0])
-    assert (thinned(np.zeros((5, 5), np.int32)) == 0).all()
+def test_objects_are_components_of_each_class_by_default():
+    label = np.int32([[0, 1, 1, 2, 2], [0, 0, 0, 0, 2], [1, 0, 2, 0, 0]])
+    classes, numbers = Instances().found(label, (1, 2))
+    np.testing.assert_array_equal(classes, label)
+    assert numbers.tolist() == [[0, 1, 1, 3, 3], [0, 0, 0, 0, 3], [2, 0, 4, 0, 0]]
+    _, numbers = Instances(connectivity=2, smallest=2).found(label, (2,))
+    assert numbers.tolist() == [[0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0] * 5]
+
+
+def test_things_are_all_classes_but_the_background_and_the_boundary():
+    names = ("background", "nucleus", "rim")
+    assert Instances().classes(3, names) == (1, 2)
+    assert Instances().classes(3, None) == (0, 1, 2)
+    assert Instances(part_by="boundary", boundary=2).classes(3, names) == (1,)
+    assert Instances(things=(2, 1)).classes(3, names) == (1, 2)
+    with pytest.raises(UserError, match="names class 3; there are 0 to 2"):
+        Instances(things=(1, 3)).classes(3, names)
+
+
+def test_touching_balls_are_two_objects_where_a_distance_parts_them():
+    mask, objects = touching()
+    label = mask.astype(np.int32)
+    _, numbers = Instances(part_by="distance").found(label, (1,))
+    assert numbers.max() == 3
+    # The label's own objects are not parted: what touches there is one.
+    _, true = Instances(part_by="distance").true(label, (1,))
+    assert true.max() == 2
+    _, true = Instances(part_by="distance").true(label, (1,), objects)
+    np.testing.assert_array_equal(true, objects)
+
+
+def rimmed() -> tuple[np.ndarray, np.ndarray]:
+    """Two balls that touch, and one apart, as nucleus and rim; and their numbers."""
+    _, objects = touching()
+    label = (objects > 0).astype(np.int32)
+    label[rim(objects)] = 2
+    return label, objects
+
+
+def test_the_pixels_of_a_boundary_are_shared_out_among_the_objects_around():
+    label, objects = rimmed()
+    parts = Instances(part_by="boundary", boundary=2)
+    for height in (None, np.where(label == 2, 0.9, 0.1)):
+        classes, numbers = parts.found(label, (1,), height)
+        np.testing.assert_array_equal(classes > 0, objects > 0)
+        assert set(np.unique(classes)) == {0, 1} and numbers.max() == 3
+        assert Matches.of(numbers, objects).precisions()[8] == 1  # IoU 0.9
+    classes, numbers = parts.true(label, (1,), objects)
+    np.testing.assert_array_equal(numbers, objects)
+    np.testing.assert_array_equal(classes, objects > 0)
+    _, numbers = parts.true(label, (1,))  # without numbers, from the label itself
+    assert numbers.max() == 3
+
+
+def test_a_rim_of_nothing_is_of_no_class():
+    label = np.int32([[2, 2, 0, 0, 2, 1, 2]])
+    parts = Instances(part_by="boundary", boundary=2)
+    for classes, numbers in (
+        parts.found(label, (1,)),
+        parts.true(label, (1,), np.int32([[0, 0, 0, 0, 4, 4, 4]])),
+    ):
+        assert classes.tolist() == [[IGNORE, IGNORE, 0, 0, 1, 1, 1]]
+        assert (numbers > 0).tolist() == [[False] * 4 + [True] * 3]
+
+
+def test_an_object_that_is_all_rim_and_one_of_another_class_keep_their_numbers():
+    label = np.int32([[2, 2, 0, 1, 2, 0, 3, 3, 2]])
+    instance = np.int32([[7, 7, 0, 5, 5, 0, 4, 4, 4]])
+    parts = Instances(part_by="boundary", boundary=2)
+    classes, numbers = parts.true(label, (1, 3), instance)
+    np.testing.assert_array_equal(numbers, instance)
+    assert classes.tolist() == [[1, 1, 0, 1, 1, 0, 3, 3, 3]]
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"part_by": "boundary"}, "part_by='boundary' with boundary=None"),
+        ({"boundary": 2}, "part_by='nothing' with boundary=2"),
+        ({"smallest": 0}, "instances.smallest=0: must be at least 1"),
+    ],
+)
+def test_a_watershed_that_has_nothing_to_flood_is_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        Instances(**fields)

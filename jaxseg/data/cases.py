@@ -8,6 +8,7 @@ from jaxtyping import Float, Shaped
 
 from jaxseg.data.cache import Disk, Memory, Nothing
 from jaxseg.data.checks import check_case, check_pixels
+from jaxseg.data.images import read_spacing
 from jaxseg.data.sampling import foreground, slabs
 from jaxseg.data.source import Source
 from jaxseg.data.weight_map import WeightMap
@@ -62,7 +63,7 @@ class Decoded:
 
     Adds ``statistics [2 c]`` if ``zscore``, ``points`` (`sampling.foreground`) if ``points`` and
     ``weight [*spatial]`` of a ``weight_map``: they need the whole image, so they are made once a
-    case and kept with it.
+    case and kept with it. ``spacing [rank]`` is the source's own, else that of a NIfTI's header.
     """
 
     source: Source
@@ -77,7 +78,7 @@ class Decoded:
         return len(self.source)
 
     def __getitem__(self, index: int) -> dict:
-        extras = ("v1", self.zscore, self.points, self.num_classes, self.weight_map)
+        extras = ("v2", self.zscore, self.points, self.num_classes, self.weight_map)
         key = f"{extras} {self.source.key(index)}" if isinstance(self.cache, Disk) else str(index)
         return self.cache.fetch(key, lambda: self._decode(index))
 
@@ -89,6 +90,7 @@ class Decoded:
             num_classes=self.num_classes,
             files=self.source.files(index),
         )
+        self._add_spacing(case, index)
         label = case.get("label")
         if label is not None and not isinstance(label, np.memmap) and self.num_classes < 128:
             case["label"] = label.astype(np.int8)
@@ -100,10 +102,20 @@ class Decoded:
             case["weight"] = self.weight_map(np.asarray(label), case.get("instance"))
         return case
 
+    def _add_spacing(self, case: dict, index: int) -> None:
+        spacing = case.pop("spacing", None)
+        if spacing is None:
+            spacing = read_spacing(self.source.files(index)[0], rank=case["image"].ndim - 1)
+        if spacing is not None:
+            case["spacing"] = np.asarray(spacing, float)
+
 
 @dataclass(frozen=True)
 class Cases:
-    """Whole cases, normalised: ``image`` float32, ``label`` and ``instance`` int32, ``name``."""
+    """Whole cases, normalised: ``image`` float32, ``label`` and ``instance`` int32, ``name``.
+
+    ``spacing``, the millimetres between pixels along each axis, where the data set knows it.
+    """
 
     decoded: Decoded
 
@@ -114,7 +126,10 @@ class Cases:
         if not 0 <= index < len(self):
             raise IndexError(index)
         raw = self.decoded[index]
-        return {"name": raw["name"]} | finish(raw, raw.get("statistics"), self.decoded, index)
+        case = {"name": raw["name"]} | finish(raw, raw.get("statistics"), self.decoded, index)
+        if "spacing" in raw:
+            case["spacing"] = tuple(raw["spacing"].tolist())
+        return case
 
 
 def finish(

@@ -33,7 +33,8 @@ class Folder:
     A multi-page TIFF is a volume at ``rank=3`` and a sequence of slices at ``rank=2``. Grey images
     are repeated to ``channels``, colours become luma at ``channels=1``. ``values``, ``colors`` and
     ``ignore``: see `jaxseg.data.source.Masks`. A split ``test`` may have no masks. ``.npy`` masks
-    of signed integers are taken as classes and -1, and stay on disk.
+    of signed integers are taken as classes and -1, and stay on disk. Distances between surfaces are
+    in mm where the images are NIfTI, whose headers say how large a voxel is, else in pixels.
     """
 
     num_classes: int

@@ -1,7 +1,8 @@
 """Medical Segmentation Decathlon, task 4: hippocampus in magnetic resonance.
 
 Antonelli et al. 2022, https://doi.org/10.1038/s41467-022-30695-9. 260 volumes of about
-36 x 50 x 35 voxels, 1 mm isotropic, in the five folds of nnU-Net.
+36 x 50 x 35 voxels, 1 mm isotropic (distances between surfaces are in mm, by the headers), in the
+five folds of nnU-Net.
 
 Intensities differ by four orders of magnitude between cases: use ``normalize="zscore"``.
 """

@@ -5,7 +5,8 @@ Axes are as the file has them, channels last: ``[h w c]``, ``[d h w c]`` for the
 of slices (``page``) where it has rank 2. ``.npy`` files are memory-mapped, so that reading a patch
 of a large one costs a patch. Pillow reads 16-bit colour PNG as 8 bit (16-bit grey is kept; store
 colour as TIFF). Orientation tags (EXIF, NIfTI affine) are not applied: image and mask
-of one pair share the pixel grid, and that is what training needs.
+of one pair share the pixel grid, and that is what training needs. Of the header of a NIfTI, only
+the size of its voxels is read (`read_spacing`).
 """
 
 from collections.abc import Callable
@@ -92,6 +93,21 @@ def read_mask(
     if array.ndim != rank:
         raise UserError(f"{path}: a mask of {size(array.shape)} where {rank} axes are expected")
     return array
+
+
+def read_spacing(path: Path | str, *, rank: int) -> tuple[float, ...] | None:
+    """Millimetres from pixel to pixel along each spatial axis, by the header of a NIfTI.
+
+    None of any other file, and where the header holds no positive sizes. A header that names no
+    unit is taken for one in millimetres, as everybody writes.
+    """
+    if suffix(path) not in (".nii", ".nii.gz"):
+        return None
+    zooms, unit = _reading(path, _zooms)
+    sizes = [size * _MILLIMETRES.get(unit, 1.0) for size in zooms[:rank]]
+    if len(sizes) < rank or not all(0 < size < np.inf for size in sizes):
+        return None
+    return tuple(round(size, 6) for size in sizes)  # float32 in the file: 0.7 is 0.69999999
 
 
 def _reading(path: Path | str, read: Callable[[Path], Read]) -> Read:
@@ -209,6 +225,17 @@ def _nifti(path: Path) -> np.ndarray:
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     return np.asarray(array, array.dtype.newbyteorder("="))
+
+
+_MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
+
+
+def _zooms(path: Path) -> tuple[tuple[float, ...], str]:
+    import nibabel
+
+    header = nibabel.load(path).header  # type: ignore[attr-defined]
+    zooms = tuple(float(zoom) for zoom in header.get_zooms())  # type: ignore[attr-defined]
+    return zooms, str(header.get_xyzt_units()[0])  # type: ignore[attr-defined]
 
 
 def _with_channel_axis(array: np.ndarray, rank: int, name: str) -> np.ndarray:

@@ -21,9 +21,13 @@ from jaxseg.losses.image_level import ImageLevel
 from jaxseg.losses.jaccard import Jaccard
 from jaxseg.losses.loss import Loss
 from jaxseg.losses.lovasz import LovaszHinge, LovaszSoftmax
+from jaxseg.losses.matthews import Matthews
 from jaxseg.losses.ramp import Ramp
+from jaxseg.losses.sensitivity_specificity import SensitivitySpecificity
 from jaxseg.losses.top_k import TopK
 from jaxseg.losses.tversky import Tversky
+from jaxseg.losses.unified_focal import UnifiedFocal
+from jaxseg.losses.wasserstein_dice import WassersteinDice
 
 LOSSES: dict[str, type[Loss]] = {
     "boundary": Boundary,
@@ -41,8 +45,12 @@ LOSSES: dict[str, type[Loss]] = {
     "jaccard": Jaccard,
     "lovasz_hinge": LovaszHinge,
     "lovasz_softmax": LovaszSoftmax,
+    "matthews": Matthews,
+    "sensitivity_specificity": SensitivitySpecificity,
     "top_k": TopK,
     "tversky": Tversky,
+    "unified_focal": UnifiedFocal,
+    "wasserstein_dice": WassersteinDice,
 }
 """The losses of pixels by name; `ImageLevel` takes logits of the image instead."""
 
@@ -66,7 +74,11 @@ __all__ = [
     "LovaszHinge",
     "LovaszSoftmax",
     "Loss",
+    "Matthews",
     "Ramp",
+    "SensitivitySpecificity",
     "TopK",
     "Tversky",
+    "UnifiedFocal",
+    "WassersteinDice",
 ]

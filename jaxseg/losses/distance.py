@@ -1,19 +1,28 @@
-"""Exact Euclidean distance transform in JAX, any rank, any spacing, without a gradient.
+"""Exact Euclidean distance transforms in JAX, any rank, any spacing, without a gradient.
 
-On the host ``scipy.ndimage.distance_transform_edt`` is the quicker one; this is for distances to
+On the host ``scipy.ndimage.distance_transform_edt`` is the quicker one; these are for distances to
 what a network predicts, and for labels that were augmented on the device.
+
+Axis by axis (Saito and Toriwaki 1994 without their bounds). On the first axis the distances are
+counted in two sweeps; on each further one every pixel looks at all pixels of its line, so that the
+work is that of all pixels times the sum of those axes' lengths.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.errors import UserError
 
 UNROLL = 8
 """Source pixels compared in one pass over memory."""
+
+Nearest = tuple[Array, Array, Array]
+"""Of each pixel: distance to the nearest one, that one's class, distance to the nearest of any
+other class. From the second axis on, distances squared."""
 
 
 def distance_to(
@@ -21,19 +30,15 @@ def distance_to(
 ) -> Float[Array, "b *spatial k"]:
     """From each pixel to the nearest seed of its example and class; 0 where there is no seed.
 
-    ``spacing`` is the distance of neighbours on each spatial axis (None: 1). The work is that of
-    all pixels times the sum of the axes' lengths (Saito and Toriwaki 1994 without their bounds),
-    the memory that of two distance maps. scipy's ``distance_transform_edt(x)`` is
-    ``distance_to(~x)``, but has an arbitrary value without a seed.
+    ``spacing`` is the distance of neighbours on each spatial axis (None: 1). Memory: two distance
+    maps. scipy's ``distance_transform_edt(x)`` is ``distance_to(~x)``, but has an arbitrary value
+    without a seed.
     """
-    rank = seeds.ndim - 2
-    steps = (1.0,) * rank if spacing is None else spacing
-    if len(steps) != rank or not all(step > 0 for step in steps):
-        raise UserError(f"spacing={spacing}: needs {rank} positive numbers, the image's rank")
-    squared = jnp.where(seeds, 0.0, jnp.inf).astype(jnp.float32)
-    for axis, step in enumerate(steps, start=1):
+    steps = _steps(spacing, seeds.ndim - 2)
+    squared = (_counted(seeds, 1) * steps[0]) ** 2
+    for axis, step in enumerate(steps[1:], start=2):
         squared = _along(squared, axis, step)
-    return jax.lax.stop_gradient(jnp.sqrt(jnp.where(jnp.isfinite(squared), squared, 0.0)))
+    return _root(squared)
 
 
 def apart(
@@ -49,12 +54,55 @@ def apart(
     return jnp.where(both, to_inside, 0.0), jnp.where(both, to_outside, 0.0)
 
 
-@functools.partial(jax.jit, static_argnames=("axis", "step"))  # else traced anew at each call
+def distance_out(
+    number: Int[Array, " b *spatial"],
+    counts: Bool[Array, " b *spatial"],
+    spacing: tuple[float, ...] | None = None,
+) -> Float[Array, " b *spatial"]:
+    """From each pixel that counts to the nearest that counts and has another number; else 0.
+
+    The work is that of three maps, however many numbers there are.
+    """
+    steps = _steps(spacing, number.ndim - 1)
+    found = _counted_out(number, counts)
+    found = (found[0] * steps[0]) ** 2, found[1], (found[2] * steps[0]) ** 2
+    for axis, step in enumerate(steps[1:], start=2):
+        found = _along_out(found, axis, step)
+    return jnp.where(counts, _root(found[2]), 0.0)  # of these, the nearest is the pixel itself
+
+
+def _steps(spacing: tuple[float, ...] | None, rank: int) -> Sequence[float]:
+    steps = (1.0,) * rank if spacing is None else spacing
+    if len(steps) != rank or not all(step > 0 for step in steps):
+        raise UserError(f"spacing={spacing}: needs {rank} positive numbers, the image's rank")
+    return steps
+
+
+def _root(squared: Array) -> Array:
+    return jax.lax.stop_gradient(jnp.sqrt(jnp.where(jnp.isfinite(squared), squared, 0.0)))
+
+
+@functools.partial(jax.jit, static_argnames="axis")  # else traced anew at each call
+def _counted(seeds: Bool[Array, "b *spatial k"], axis: int) -> Float[Array, "b *spatial k"]:
+    """Pixels to the nearest seed on one axis, infinity where there is none."""
+    lines = jnp.moveaxis(seeds, axis, 0)
+
+    def next_pixel(distance: Array, seed: Array) -> tuple[Array, Array]:
+        distance = jnp.where(seed, 0.0, distance + 1.0)
+        return distance, distance
+
+    far = jnp.full_like(lines[0], jnp.inf, jnp.float32)
+    before, after = (
+        jax.lax.scan(next_pixel, far, lines, reverse=reverse)[1] for reverse in (False, True)
+    )
+    return jnp.moveaxis(jnp.minimum(before, after), 0, axis)
+
+
+@functools.partial(jax.jit, static_argnames=("axis", "step"))
 def _along(squared: Float[Array, "b *spatial k"], axis: int, step: float) -> Array:
     """``out[i] = min_j squared[j] + ((i - j) step)^2`` on one axis."""
     lines = jnp.moveaxis(squared, axis, 0)
-    place = step * jnp.arange(len(lines), dtype=jnp.float32)
-    column = place.reshape(-1, *(1,) * (lines.ndim - 1))
+    place, column = _places(lines, step)
 
     # A source pixel at a time: [n n] costs never stand in memory, and the batch stays sharded.
     def nearer(best: Array, source: tuple[Array, Array]) -> tuple[Array, None]:
@@ -63,3 +111,58 @@ def _along(squared: Float[Array, "b *spatial k"], axis: int, step: float) -> Arr
 
     best, _ = jax.lax.scan(nearer, jnp.full_like(lines, jnp.inf), (lines, place), unroll=UNROLL)
     return jnp.moveaxis(best, 0, axis)
+
+
+def _places(lines: Array, step: float) -> tuple[Array, Array]:
+    place = step * jnp.arange(len(lines), dtype=jnp.float32)
+    return place, place.reshape(-1, *(1,) * (lines.ndim - 1))
+
+
+def _merged(a: Nearest, b: Nearest) -> Nearest:
+    same, closer = a[1] == b[1], b[0] < a[0]
+    # Of two classes, the farther one's nearest is before what either side has behind it.
+    other = jnp.where(closer, jnp.minimum(a[0], b[2]), jnp.minimum(a[2], b[0]))
+    other = jnp.where(same, jnp.minimum(a[2], b[2]), other)
+    return jnp.minimum(a[0], b[0]), jnp.where(closer, b[1], a[1]), other
+
+
+@jax.jit
+def _counted_out(number: Int[Array, " b *spatial"], counts: Bool[Array, " b *spatial"]) -> Nearest:
+    """In pixels, on the first spatial axis."""
+    numbers, counting = jnp.moveaxis(number, 1, 0), jnp.moveaxis(counts, 1, 0)
+
+    def next_pixel(carry: Nearest, pixel: tuple[Array, Array]) -> tuple[Nearest, Nearest]:
+        own, some = pixel
+        nearest, name, other = carry[0] + 1.0, carry[1], carry[2] + 1.0
+        found = (
+            jnp.where(some, 0.0, nearest),
+            jnp.where(some, own, name),
+            jnp.where(some & (name != own), nearest, other),
+        )
+        return found, found
+
+    far = jnp.full_like(numbers[0], jnp.inf, jnp.float32)
+    begin = far, numbers[0], far
+    before, after = (
+        jax.lax.scan(next_pixel, begin, (numbers, counting), reverse=reverse)[1]
+        for reverse in (False, True)
+    )
+    nearest, name, other = (jnp.moveaxis(x, 0, 1) for x in _merged(before, after))
+    return nearest, name, other
+
+
+@functools.partial(jax.jit, static_argnames=("axis", "step"))
+def _along_out(found: Nearest, axis: int, step: float) -> Nearest:
+    lines = [jnp.moveaxis(x, axis, 0) for x in found]
+    place, column = _places(lines[0], step)
+
+    def nearer(best: Nearest, source: tuple[Array, ...]) -> tuple[Nearest, None]:
+        nearest, name, other, at = source
+        way = (column - at) ** 2
+        here = nearest[None] + way, jnp.broadcast_to(name, best[1].shape), other[None] + way
+        return _merged(best, here), None
+
+    far = jnp.full_like(lines[0], jnp.inf)
+    best, _ = jax.lax.scan(nearer, (far, lines[1], far), (*lines, place), unroll=UNROLL)
+    nearest, name, other = (jnp.moveaxis(x, 0, axis) for x in best)
+    return nearest, name, other

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxseg.losses.distance import apart
+from jaxseg.losses.distance import distance_out
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
     Targets,
@@ -56,9 +56,10 @@ def penalty(t: Targets, spacing: tuple[float, ...] | None = None) -> Float[Array
     Maximum and minimum are over the class's pixels in the example. 1 where all of them are equally
     close to the edge (SegLossOdyssey: NaN); 0 where the example has one class only, so no edge.
     """
-    counts = t.pixels[..., None] > 0
-    own = counts & (t.one_hot > 0)
-    _, out = apart(own, counts & ~own, spacing)
+    counts = t.pixels > 0
+    own = t.one_hot * counts[..., None] > 0
+    number = jnp.where(own.any(-1), jnp.argmax(own, -1), own.shape[-1])
+    out = distance_out(number, counts, spacing)[..., None]
     pixels = tuple(range(1, out.ndim - 1))
     deepest = jnp.where(own, out, 0.0).max(pixels, keepdims=True)
     nearest = jnp.where(own, out, jnp.inf).min(pixels, keepdims=True)

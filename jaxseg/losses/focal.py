@@ -32,15 +32,18 @@ class Focal:
     logit, and the term the sum of all ``k`` (MONAI's default, segmentation-models-pytorch,
     torchvision). ``average="classes"`` divides by the number of classes as well: of the softmax
     that is MONAI's and kornia's, one ``k``-th of the mean over pixels; of the sigmoid MONAI's and
-    segmentation-models-pytorch's. ``background=False`` leaves out the terms of class 0, whose
-    pixels still count in the divisor; MONAI takes the softmax of the other classes alone, too.
+    segmentation-models-pytorch's. ``average="focus"`` divides by the sum of ``(1 - p)^gamma``, a
+    number without a gradient, instead of that of the pixels: the normalised focal loss (Sofiiuk et
+    al. 2019, RITM), whose size does not fall as pixels are learnt. ``background=False`` leaves out
+    the terms of class 0, whose pixels still count in the divisor; MONAI takes the softmax of the
+    other classes alone, too.
     """
 
     weight: float | Ramp = 1.0
     gamma: float = 2.0
     class_weights: tuple[float, ...] | None = None
     activation: Literal["softmax", "sigmoid"] = "softmax"
-    average: Literal["pixels", "classes"] = "pixels"
+    average: Literal["pixels", "classes", "focus"] = "pixels"
     background: bool = True
 
     def __post_init__(self) -> None:
@@ -64,11 +67,14 @@ class Focal:
             surprise = -jax.nn.log_sigmoid(jnp.where(t.one_hot > 0, t.logits, -t.logits))
             share = jnp.ones_like(t.one_hot)
         wrong = -jnp.expm1(-surprise)  # 1 - p without its rounding
-        term = share * power(wrong, self.gamma) * surprise if self.gamma else share * surprise
+        focus = share * power(wrong, self.gamma) if self.gamma else share
         term = chosen(
             self,
-            term * class_factors(self, self.class_weights, t.logits),
+            focus * surprise * class_factors(self, self.class_weights, t.logits),
             background=self.background,
         )
         total = term.mean(-1) if self.average == "classes" else term.sum(-1)
-        return ratio(per_example(t.pixels * total), per_example(t.pixels), empty=0.0)
+        divisor = per_example(t.pixels)
+        if self.average == "focus":
+            divisor = jax.lax.stop_gradient(per_example(t.pixels * focus.sum(-1)))
+        return ratio(per_example(t.pixels * total), divisor, empty=0.0)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.losses.order import descending
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
     Targets,
@@ -109,7 +110,7 @@ def extension(
 
     The Jaccard loss is that of mistaking all pixels with a larger error, each with its weight.
     """
-    order = jnp.argsort(-jax.lax.stop_gradient(errors), axis=-1)
+    order = descending(jax.lax.stop_gradient(errors))
     errors, truth, pixels = (jnp.take_along_axis(x, order, -1) for x in (errors, truth, pixels))
     total = (truth * pixels).sum(-1, keepdims=True)
     left = jnp.maximum(total - jnp.cumsum(truth * pixels, -1), 0.0)

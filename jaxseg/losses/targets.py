@@ -90,14 +90,21 @@ def power(x: Float[Array, "..."], exponent: float) -> Float[Array, "..."]:
 def one_vs_rest(logits: Float[Array, "b *spatial k"]) -> Float[Array, "b *spatial k"]:
     """``log p_c / (1 - p_c)`` of the softmax ``p``: of two classes ``z_1 - z_0`` and its negative.
 
-    ``z_c - log sum_{j != c} exp z_j``, by running sums from both ends: exact at any margin.
+    ``z_c - log sum_{j != c} exp z_j``: the sum of all less the class's own, but for the largest
+    logit, whose others are summed by themselves. So no difference cancels, at any margin.
     """
-    last = logits.ndim - 1
-    nothing = jnp.full_like(logits[..., :1], -1e30)  # the logarithm of an empty sum
-    below = jax.lax.cumlogsumexp(logits, axis=last)[..., :-1]
-    above = jax.lax.cumlogsumexp(logits, axis=last, reverse=True)[..., 1:]
-    rest = jnp.logaddexp(
-        jnp.concatenate([nothing, below], -1), jnp.concatenate([above, nothing], -1)
+    if logits.shape[-1] == 1:
+        return jnp.full_like(logits, 1e30) + logits  # less the logarithm of an empty sum
+    first = jax.nn.one_hot(jnp.argmax(logits, -1), logits.shape[-1], dtype=bool)
+    largest = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
+    second = jnp.where(first, -jnp.inf, jax.lax.stop_gradient(logits)).max(-1, keepdims=True)
+    powers = jnp.exp(logits - largest)
+    of_first = jnp.where(first, 0.0, jnp.exp(jnp.where(first, 0.0, logits - second)))
+    others = jnp.where(first, 1.0, powers.sum(-1, keepdims=True) - powers)
+    rest = jnp.where(
+        first,
+        second + jnp.log(of_first.sum(-1, keepdims=True)),
+        largest + jnp.log(others),
     )
     return logits - rest
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.losses.order import descending
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import class_factors, require, targets
 
@@ -50,7 +51,7 @@ class TopK:
 
     def _kept(self, entropy: Float[Array, "b n"], pixels: Float[Array, "b n"]) -> Array:
         """The share of each pixel in the mean."""
-        order = jnp.argsort(jnp.where(pixels > 0, -entropy, jnp.inf), axis=-1)
+        order = descending(jnp.where(pixels > 0, entropy, -jnp.inf))
         sorted_pixels = jnp.take_along_axis(pixels, order, -1)
         total, number = pixels.sum(-1), (pixels > 0).sum(-1).astype(jnp.float32)
         # 0.3 of 10 pixels is 3 of them, whichever way the product was rounded.

@@ -4,47 +4,66 @@ What counts over cases is a frozen dataclass with ``zero``, ``of``, ``+`` to mer
 methods. ``Confusion`` and ``Calibration`` count on the device; all others compute on the host.
 """
 
-from jaxseg.metrics.bootstrap import bootstrap_interval
+from jaxseg.metrics.bootstrap import bootstrap, bootstrap_interval
 from jaxseg.metrics.boundary import boundary_iou
 from jaxseg.metrics.calibration import Calibration
-from jaxseg.metrics.cases import CASE_SCORES, case_scores
+from jaxseg.metrics.cases import Case, NamedScore, Objects
 from jaxseg.metrics.centerline import centerline_dice
-from jaxseg.metrics.coco import Found, Truth, coco_scores
-from jaxseg.metrics.confusion import SCORES, Confusion, mean
+from jaxseg.metrics.coco import Found, Truth, coco_scores, require_pycocotools
+from jaxseg.metrics.confusion import MORE, SCORES, Confusion, mean
 from jaxseg.metrics.contingency import Contingency
+from jaxseg.metrics.evaluated import Evaluated
 from jaxseg.metrics.instance import Matches, Panoptic, aggregated_jaccard
+from jaxseg.metrics.named import CASE_SCORES, needs_of
 from jaxseg.metrics.partition import (
     adapted_rand_error,
     foreground_information,
     foreground_rand,
     pixel_error,
+    thinned,
     variation_of_information,
 )
-from jaxseg.metrics.surface import average_distance, hausdorff, surface_dice
+from jaxseg.metrics.surface import (
+    Surfaces,
+    average_distance,
+    hausdorff,
+    surface_dice,
+    surfaces,
+)
 
 __all__ = [
     "CASE_SCORES",
+    "MORE",
     "SCORES",
     "Calibration",
+    "Case",
     "Confusion",
     "Contingency",
+    "Evaluated",
     "Found",
     "Matches",
+    "NamedScore",
+    "Objects",
     "Panoptic",
+    "Surfaces",
     "Truth",
     "adapted_rand_error",
     "aggregated_jaccard",
     "average_distance",
+    "bootstrap",
     "bootstrap_interval",
     "boundary_iou",
-    "case_scores",
     "centerline_dice",
     "coco_scores",
     "foreground_information",
     "foreground_rand",
     "hausdorff",
     "mean",
+    "needs_of",
     "pixel_error",
+    "require_pycocotools",
     "surface_dice",
+    "surfaces",
+    "thinned",
     "variation_of_information",
 ]

@@ -1,18 +1,25 @@
 """COCO's average precision and recall of masks and boxes, by pycocotools (an optional extra)."""
 
 import contextlib
+import copy
+import importlib.util
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from jaxseg.errors import UserError
 
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """In pycocotools' order; s, m, l are objects below 32^2, below 96^2 and above, in pixels."""
+
+Kind = Literal["segm", "bbox"]
+
+Record = Mapping[str, Any]
+"""What is found and true in one image, masks run-length encoded: plain numbers and bytes."""
 
 
 @dataclass(frozen=True)
@@ -35,43 +42,127 @@ class Truth:
     crowd: bool = False
 
 
+def require_pycocotools() -> None:
+    """UserError where it is not installed."""
+    if importlib.util.find_spec("pycocotools") is None:
+        raise UserError('COCO scores need pycocotools: pip install "jaxseg[instance]"')
+
+
 def coco_scores(
-    found: Sequence[Found], truths: Sequence[Truth], *, kind: Literal["segm", "bbox"] = "segm"
+    found: Sequence[Found], truths: Sequence[Truth], *, kind: Kind = "segm"
 ) -> dict[str, float]:
     """The twelve numbers of ``STATS``; NaN where there is no object to score (pycocotools' -1).
 
     Raises UserError where pycocotools is not installed.
     """
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise UserError("COCO scores need pycocotools: pip install 'jaxseg[instance]'") from error
-    if not truths:
+    require_pycocotools()
+    images = sorted({x.image for x in (*found, *truths)})
+    records = [
+        coco_record([x for x in found if x.image == i], [x for x in truths if x.image == i])
+        for i in images
+    ]
+    return coco_of_records(records, kind=kind)
+
+
+def coco_record(found: Sequence[Found], truths: Sequence[Truth]) -> Record:
+    """Of one image, whatever its number."""
+    return {
+        "found": [{"score": float(x.score), **_annotation(x)} for x in found],
+        "true": [{"iscrowd": int(x.crowd), **_annotation(x)} for x in truths],
+    }
+
+
+def coco_of_records(records: Sequence[Record], *, kind: Kind = "segm") -> dict[str, float]:
+    """`coco_scores` of images that are kept as records."""
+    evaluation = _evaluation(records, kind)
+    if evaluation is None:
         return dict.fromkeys(STATS, float("nan"))
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+    with _silence():
+        evaluation.accumulate()
+    return {stat: _stat(evaluation, stat) for stat in STATS}
+
+
+def coco_resampled(
+    records: Sequence[Record], stat: str, *, kind: Kind = "segm"
+) -> Callable[[Int[np.ndarray, " n"]], float]:
+    """A function that gives a number of ``STATS`` of as many images as there are, drawn again.
+
+    Objects are matched once; each draw only ranks them.
+    """
+    whole = _evaluation(records, kind)
+    if whole is None:
+        return lambda drawn: float("nan")
+    area, limit = _place(stat)
+    areas, every, images = len(whole.params.areaRng), whole.evalImgs, len(records)
+    categories = len(whole.params.catIds)
+    whole.params.areaRng, whole.params.maxDets = [whole.params.areaRng[area]], [limit]
+    whole._paramsEval = copy.deepcopy(whole.params)  # the one area that is left is the first
+
+    def score(drawn: np.ndarray) -> float:
+        rows = [(k * areas + area) * images for k in range(categories)]
+        whole.evalImgs = [every[row + i] for row in rows for i in drawn]
+        with _silence():
+            whole.accumulate()
+        return _stat(whole, stat)
+
+    return score
+
+
+def _evaluation(records: Sequence[Record], kind: Kind) -> Any:
+    """Matched but not ranked; None where there is nothing to find."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    def numbered(part: str) -> list[dict]:
+        rows = [(i, row) for i, record in enumerate(records) for row in record[part]]
+        return [{"id": n, "image_id": i, **row} for n, (i, row) in enumerate(rows, start=1)]
+
+    found, true = numbered("found"), numbered("true")
+    if not true:
+        return None
+    categories = sorted({row["category_id"] for row in (*found, *true)})
+    with _silence():
         truth: Any = COCO()
         truth.dataset = {
             "info": {},
-            "images": [
-                {"id": image, "height": shape[0], "width": shape[1]}
-                for image, shape in {x.image: x.mask.shape for x in (*found, *truths)}.items()
-            ],
-            "categories": [{"id": c} for c in sorted({x.category for x in (*found, *truths)})],
-            "annotations": [
-                {"id": i, "iscrowd": int(x.crowd), **_annotation(x)}
-                for i, x in enumerate(truths, start=1)
-            ],
+            "images": [{"id": i, **_size(record)} for i, record in enumerate(records)],
+            "categories": [{"id": k} for k in categories],
+            "annotations": true,
         }
         truth.createIndex()
-        results = [{"score": x.score, **_annotation(x)} for x in found]
-        detections = truth.loadRes(results) if results else COCO()  # it takes no empty list
+        detections = truth.loadRes(found) if found else COCO()  # it takes no empty list
         evaluation = COCOeval(truth, detections, kind)
         evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    stats = [float(x) for x in evaluation.stats]
-    return {n: x if x >= 0 else float("nan") for n, x in zip(STATS, stats, strict=True)}
+    return evaluation
+
+
+def _size(record: Record) -> dict[str, int]:
+    """Which pycocotools asks for, though every mask has its own; of an empty image it does not."""
+    sizes = [row["segmentation"]["size"] for row in (*record["true"], *record["found"])]
+    return dict(zip(("height", "width"), sizes[0] if sizes else (0, 0), strict=True))
+
+
+def _place(stat: str) -> tuple[int, int]:
+    """Which area it is of (0: all), and of how many objects an image."""
+    area = {"s": 1, "m": 2, "l": 3}.get(stat[-1], 0)
+    return area, int(stat[2:]) if stat in ("AR1", "AR10") else 100
+
+
+def _stat(evaluation: Any, stat: str) -> float:
+    """As pycocotools' summary, which prints it: mean of what is not -1."""
+    area, limit = _place(stat)
+    params = evaluation.params
+    area = area if len(params.areaRng) > 1 else 0
+    table = evaluation.eval["precision" if stat.startswith("AP") else "recall"]
+    table = table[..., area, params.maxDets.index(limit)]  # [thresholds, (recalls,) classes]
+    if stat in ("AP50", "AP75"):
+        table = table[np.isclose(params.iouThrs, int(stat[2:]) / 100)]
+    table = table[table > -1]
+    return float(table.mean()) if table.size else float("nan")
+
+
+def _silence() -> Any:
+    return contextlib.redirect_stdout(io.StringIO())  # it prints its progress
 
 
 def _annotation(x: Found | Truth) -> dict[str, Any]:
@@ -79,7 +170,6 @@ def _annotation(x: Found | Truth) -> dict[str, Any]:
 
     rle = codec.encode(np.asfortranarray(x.mask, np.uint8))
     return {
-        "image_id": x.image,
         "category_id": x.category,
         "segmentation": rle,
         "area": float(codec.area(rle)),

@@ -19,6 +19,14 @@ SCORES = (*PER_CLASS, "accuracy")
 
 Average = Literal["macro", "micro", "weighted"]
 
+MORE = (
+    "specificity",
+    "kappa",
+    "matthews",
+    *(f"{score}_{how}" for score in PER_CLASS for how in ("micro", "weighted")),
+)
+"""Names that ``Confusion.scores`` gives where they are asked for."""
+
 
 @chex.dataclass(frozen=True)
 class Confusion:
@@ -49,6 +57,18 @@ class Confusion:
 
         Values of ``num_classes`` and above, in either, do not count.
         """
+        each = cls.each(prediction, label, num_classes, valid=valid)
+        return _confusion(each.sum(0))
+
+    @staticmethod
+    def each(
+        prediction: Int[Array | np.ndarray, " b *spatial"],
+        label: Int[Array | np.ndarray, " b *spatial"],
+        num_classes: int,
+        *,
+        valid: Bool[Array | np.ndarray, " b"] | None = None,
+    ) -> Int[Array, "b k k"]:
+        """The matrix of each example."""
         prediction, label = jnp.asarray(prediction), jnp.asarray(label)
         rows = label.reshape(label.shape[0], -1), prediction.reshape(label.shape[0], -1)
         counts = (rows[0] != IGNORE) & (rows[0] < num_classes) & _in_range(rows[1], num_classes)
@@ -61,7 +81,7 @@ class Confusion:
         # classes; products of one-hot matrices take 4 ms at 2 classes, 85 at 12, 1200 at 150.
         zeros = jnp.zeros((cells,), jnp.int32)
         matrices = jax.vmap(lambda c: zeros.at[c].add(1, mode="drop"))(cell)
-        return _confusion(matrices.sum(0).reshape(num_classes, num_classes))
+        return matrices.reshape(-1, num_classes, num_classes)
 
     def __add__(self, other: "Confusion") -> "Confusion":
         """Merge; int64 on the host where either already is there."""
@@ -98,6 +118,29 @@ class Confusion:
         counts = 1.0 * self.matrix
         return _ratio(counts.diagonal().sum(), counts.sum(), counts.sum())
 
+    def specificity(self) -> Float[Array | np.ndarray, " k"]:
+        """``TN / (TN + FP)`` of each class against the rest; NaN where no pixel is of the rest."""
+        tp, fp, fn = self._rates()
+        rest = (1.0 * self.matrix).sum() - tp - fn
+        return _ratio(rest - fp, rest, rest)
+
+    def kappa(self) -> Any:
+        """Cohen's kappa: agreement beyond that of chance; NaN where chance explains all."""
+        shares, given, found = self._shares()
+        chance = (given * found).sum()
+        return _ratio(shares.diagonal().sum() - chance, 1.0 - chance, 1.0 - chance)
+
+    def matthews(self) -> Any:
+        """Correlation of label and prediction (of k classes Gorodkin's), NaN where one is constant.
+
+        scikit-learn gives 0 there.
+        """
+        shares, given, found = self._shares()
+        lib = np if isinstance(shares, np.ndarray) else jnp
+        spread = (1.0 - (given**2).sum()) * (1.0 - (found**2).sum())
+        root = lib.sqrt(lib.maximum(spread, 0.0))
+        return _ratio(shares.diagonal().sum() - (given * found).sum(), root, root)
+
     def average(self, score: str, how: Average = "macro") -> Any:
         """One number of a score of ``PER_CLASS``; NaN where there is nothing to score.
 
@@ -113,8 +156,18 @@ class Confusion:
         values = getattr(self, score)()
         return mean(values, (1.0 * self.matrix).sum(1) if how == "weighted" else None)
 
-    def scores(self, class_names: Sequence[str] | None = None) -> dict[str, Any]:
-        """All scores as plain floats, for reports; of concrete matrices only.
+    def score(self, name: str) -> Any:
+        """One number of ``SCORES`` or ``MORE``; of a score of classes, the mean."""
+        score, _, how = name.partition("_")
+        if how in ("micro", "weighted"):
+            return self.average(score, how)
+        value = getattr(self, name)()
+        return mean(value) if value.ndim else value
+
+    def scores(
+        self, class_names: Sequence[str] | None = None, more: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """All of ``SCORES``, and ``more`` of ``MORE``, as floats for reports; not under ``jit``.
 
         ``iou``, ``dice``, ``precision`` and ``recall`` are means over the classes that occur, each
         beside a list ``<score>_per_class`` (a dict by name, given ``class_names``), and
@@ -122,13 +175,21 @@ class Confusion:
         """
         host = self.on_host()
         report: dict[str, Any] = {}
-        for name in PER_CLASS:
+        for name in (*PER_CLASS, *(name for name in more if name == "specificity")):
             values = [float(value) for value in getattr(host, name)()]
             report[name] = float(mean(np.asarray(values)))
             report[f"{name}_per_class"] = (
                 dict(zip(class_names, values, strict=True)) if class_names else values
             )
-        return {**report, "accuracy": float(host.accuracy())}
+        single = ["accuracy", *(name for name in more if name not in report)]
+        return {**report, **{name: float(host.score(name)) for name in single}}
+
+    def _shares(self) -> tuple[Any, Any, Any]:
+        """Of all pixels: the matrix, the labels' and the predictions' classes."""
+        counts = 1.0 * self.matrix
+        lib = np if isinstance(counts, np.ndarray) else jnp
+        shares = counts / lib.maximum(counts.sum(), 1.0)
+        return shares, shares.sum(1), shares.sum(0)
 
     def _rates(self) -> tuple[Any, Any, Any]:
         # To float before any sum: those of int32 counts could pass 2^31.

@@ -2,7 +2,10 @@
 
 `foreground_rand` and `foreground_information` are V_Rand and V_Info of the ISBI 2012 challenge of
 neuronal structures (Arganda-Carreras et al. 2015, https://doi.org/10.3389/fnana.2015.00142). The
-challenge scores after thinning the borders: hand it `watershed.thinned` maps.
+challenge scores after thinning the borders of both maps to one pixel (`thinned`), and reports the
+best of several thresholds of the prediction; here there is one prediction. Its program (Fiji's
+Trainable Segmentation) could not be run beside: where borders are wide, its lines may lie a pixel
+elsewhere.
 
 0 in the label is its border, and is left out. 0 in the prediction, where the label has a segment,
 is by default so many segments of one pixel (as SNEMI3D and the challenge count);
@@ -12,7 +15,9 @@ is by default so many segments of one pixel (as SNEMI3D and the challenge count)
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool, Int, Integer
+from scipy import ndimage
+from skimage.segmentation import watershed
 
 from jaxseg.metrics.contingency import Contingency
 
@@ -49,6 +54,15 @@ def foreground_information(
     bottom = alpha * entropies[0] + (1 - alpha) * entropies[1]
     information = entropies[0] + entropies[1] - _entropy(joint)
     return float(information / bottom) if bottom > 0 else 1.0
+
+
+def thinned(segments: Segments) -> Int[np.ndarray, "*spatial"]:
+    """Segments grown over the border (0) between them until a line of one pixel is left.
+
+    So the width of a membrane does not count.
+    """
+    distance = np.asarray(ndimage.distance_transform_edt(segments == 0))
+    return np.asarray(watershed(distance, segments, watershed_line=True), np.int32)
 
 
 def adapted_rand_error(

@@ -1,7 +1,7 @@
 """Scores as text: one line while training, a table after an evaluation.
 
 Scores come as `Confusion.scores(class_names)` gives them: a mean by name, and beside it
-`<name>_per_class`, by class name. Scores of cases have `<name>_interval` beside them, low and high.
+`<name>_per_class`, by class name, and after an evaluation `<name>_interval`, low and high.
 """
 
 import math
@@ -10,6 +10,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+TABLE_SCORES = 8
+"""A table has a column a score up to this number, and a row a score beyond."""
 
 LINE_CLASSES = 12
 """A line shows each class up to this number, and the lowest few beyond."""
@@ -36,22 +39,29 @@ def score_line(
 
 
 def score_table(title: str, scores: Mapping[str, Any]) -> Table:
-    """A row a class and a column a score; the means last."""
+    """A row a class and a column a score, the means last; of many scores the other way round."""
     names = [name for name in scores if f"{name}_per_class" in scores]
     columns = {name: by_class(scores, name) for name in names}
+    labels = list(next(iter(columns.values()), {}))
     table = Table(title=title, title_justify="left")
-    table.add_column("class", no_wrap=True)
-    for name in names:
+    wide = len(names) <= TABLE_SCORES
+    table.add_column("class" if wide else "score", no_wrap=True)
+    for name in names if wide else [*labels, "mean"]:
         table.add_column(name, justify="right", no_wrap=True)
-    for label in next(iter(columns.values()), {}):
-        table.add_row(label, *(_number(columns[name].get(label)) for name in names))
-    table.add_section()
-    table.add_row("mean", *(_number(scores[name]) for name in names))
+    if wide:
+        for label in labels:
+            table.add_row(label, *(_number(columns[name].get(label)) for name in names))
+        table.add_section()
+        table.add_row("mean", *(_number(scores[name]) for name in names))
+        return table
+    for name in names:
+        of_classes = [columns[name].get(label) for label in labels]
+        table.add_row(name, *map(_number, [*of_classes, scores[name]]))
     return table
 
 
 def print_scores(title: str, scores: Mapping[str, Any]) -> None:
-    """Print the table, and below it the scores that have no classes."""
+    """Print the table, and below it the scores that have no classes, and intervals."""
     console = Console(soft_wrap=True)
     console.print(score_table(title, scores))
     single = {
@@ -59,14 +69,16 @@ def print_scores(title: str, scores: Mapping[str, Any]) -> None:
         for name, value in scores.items()
         if isinstance(value, float) and f"{name}_per_class" not in scores
     }
-    if single:
-        line = "  ".join(f"{name} {_number(value)}" for name, value in single.items())
-        console.print(line, markup=False, highlight=False)
+    lines = ["  ".join(f"{name} {_number(value)}" for name, value in single.items())]
+    if "distances_in" in scores:
+        lines.append(f"distances in {scores['distances_in']}")
     for name, value in scores.items():
         if name.endswith("_interval"):
             low, high = (_number(end) for end in value)
-            line = f"{name.removesuffix('_interval')}: 95 % interval over cases {low} to {high}"
-            console.print(line, markup=False, highlight=False)
+            shown = name.removesuffix("_interval")
+            lines.append(f"{shown}: 95 % interval over cases {low} to {high}")
+    for line in filter(None, lines):
+        console.print(line, markup=False, highlight=False)
 
 
 def by_class(

@@ -1,10 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 from jaxseg.data import Data, Folder
-from jaxseg.data.cases import moments, normalize
+from jaxseg.data.cache import Nothing
+from jaxseg.data.cases import Cases, moments, normalize
 from jaxseg.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -112,3 +115,48 @@ def test_nan_in_a_float_image_is_refused_by_name(tmp_path):
 def test_check_counts_good_cases(tmp_path):
     data = folder(tmp_path, np.zeros((6, 8), np.uint8), np.zeros((6, 8), np.uint8))
     assert data.check("validation") == 1
+
+
+def volume(root, zooms=(2.5, 0.7, 1.0), unit="mm"):
+    """A validation split of one NIfTI."""
+    import nibabel
+
+    for kind in ("images", "masks"):
+        (root / "val" / kind).mkdir(parents=True)
+        file = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([*zooms, 1.0]))
+        file.header.set_xyzt_units(unit)
+        nibabel.save(file, root / "val" / kind / "a.nii.gz")
+    return Data(Folder(2, channels=1, rank=3), str(root))
+
+
+@pytest.mark.parametrize("unit, factor", [("mm", 1), ("micron", 1e-3), ("unknown", 1)])
+def test_the_header_of_a_nifti_gives_the_spacing_in_millimetres(tmp_path, unit, factor):
+    case = volume(tmp_path, unit=unit).cases("validation")[0]
+    assert case["spacing"] == pytest.approx((2.5 * factor, 0.7 * factor, factor))
+    assert all(type(size) is float for size in case["spacing"])
+
+
+def test_a_cache_on_disk_keeps_the_spacing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = dataclasses.replace(volume(tmp_path), cache="disk")
+    assert data.cases("validation")[0]["spacing"] == (2.5, 0.7, 1.0)
+    assert data.cases("validation")[0]["spacing"] == (2.5, 0.7, 1.0)  # this one is read back
+
+
+def test_a_source_that_knows_its_spacing_is_believed(tmp_path):
+    decoded = volume(tmp_path).cases("validation").decoded
+
+    class Known:
+        def __getitem__(self, index):
+            return {**decoded.source[index], "spacing": (1.0, 2.0, 3.0)}
+
+        def __getattr__(self, name):
+            return getattr(decoded.source, name)
+
+    cases = Cases(dataclasses.replace(decoded, source=Known(), cache=Nothing()))
+    assert cases.decoded[0]["spacing"].tolist() == [1, 2, 3]
+
+
+def test_images_without_a_header_have_no_spacing(tmp_path):
+    image, mask = np.zeros((6, 8), np.uint8), np.zeros((6, 8), np.uint8)
+    assert "spacing" not in folder(tmp_path, image, mask).cases("validation")[0]

@@ -26,6 +26,13 @@ def test_volumes_are_z_scored_and_labels_are_whole_numbers(shared):
         assert set(np.unique(case["label"])) == {0, 1, 2}
 
 
+def test_voxels_are_a_millimetre_wide_by_their_headers(shared):
+    data = Data(Hippocampus(), str(shared / "data/hippocampus"))
+    for split in ("train", "validation"):
+        cases = data.cases(split)
+        assert {cases[i]["spacing"] for i in range(0, len(cases), 13)} == {(1.0, 1.0, 1.0)}
+
+
 def test_a_label_file_of_floats_is_read(shared):
     import nibabel
 

@@ -3,7 +3,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jaxseg.data.images import list_images, pages, read_image, read_mask, stem, suffix
+from jaxseg.data.images import list_images, pages, read_image, read_mask, read_spacing, stem, suffix
 from jaxseg.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -134,6 +134,19 @@ def test_an_npy_image_stays_on_disk(tmp_path):
     np.save(tmp_path / "g.npy", GREY)
     repeated = read_image(tmp_path / "g.npy", channels=3)
     assert isinstance(repeated, np.memmap) and repeated.shape == (7, 9, 3)
+
+
+def test_the_spacing_is_that_of_the_headers_first_axes(tmp_path):
+    import nibabel
+
+    path = tmp_path / "v.nii.gz"
+    nibabel.save(
+        nibabel.Nifti1Image(np.zeros((2, 3, 4), np.uint8), np.diag([3.0, 2, 0.5, 1])), path
+    )
+    assert read_spacing(path, rank=3) == (3.0, 2.0, 0.5)
+    assert read_spacing(path, rank=2) == (3.0, 2.0)
+    assert read_spacing(path, rank=4) is None  # the file has three axes
+    assert read_spacing(tmp_path / "a.png", rank=2) is None
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "z.tif", "a.npy", "a.nii.gz"])

@@ -31,6 +31,7 @@ def test_it_is_the_paper_s():
     assert term[0, 15] == pytest.approx(0.20908450976899134, rel=1e-6)
     assert np.all(term[~background] == 0)
     share = balanced((instance > 0).astype(np.int32))
+    assert (instance > 0).mean() == 0.27734375  # unetwmap.fg fraction
     # unetwmap.w_c bg value (fg normalised 1)
     assert share[0, 0] == pytest.approx(0.3837837837837838, rel=1e-6) and share[5, 4] == 1
     weight = WeightMap()((instance > 0).astype(np.int32), instance)

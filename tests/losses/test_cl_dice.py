@@ -68,7 +68,7 @@ def test_weights_count_in_the_sums():
     weights[..., 5:] = 3
     sensitivity = (4 + 1) / (4 + 12 + 1)
     expected = 1 - 2 * sensitivity / (1 + sensitivity)
-    assert np.allclose(ClDice()(sure(guess), label, weights=weights), expected, atol=1e-6)
+    assert np.allclose(jax.jit(ClDice())(sure(guess), label, weights=weights), expected, atol=1e-6)
 
 
 def test_quotients_of_nothing_are_refused():

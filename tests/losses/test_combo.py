@@ -27,7 +27,7 @@ def test_three_classes_by_hand():
     entropy = -(0.7 * math.log(1 / 4) + 0.3 * math.log(3 / 4)) / 2
     dice = (2 * (1 / 4) / (5 / 4) + 0) / 2
     loss = Combo(alpha=0.2, beta=0.7, smooth=0.0)
-    assert np.allclose(loss(logits, label), 0.2 * entropy + 0.8 * (1 - dice), rtol=1e-6)
+    assert np.allclose(jax.jit(loss)(logits, label), 0.2 * entropy + 0.8 * (1 - dice), rtol=1e-6)
 
 
 def test_what_is_no_mixture_is_refused():

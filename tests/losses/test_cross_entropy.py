@@ -45,6 +45,20 @@ def test_of_two_classes_it_is_torchs_of_a_sigmoid(binary, as_one, golden: float,
     assert value == pytest.approx(golden, rel=1e-6)
 
 
+def test_times_the_pixels_it_is_torchs_sum(tensor):
+    total = 64 * jax.jit(CrossEntropy())(*tensor).sum()
+    assert float(total) == pytest.approx(215.20389430268725, rel=1e-6)  # ce.sum
+
+
+def test_with_rare_classes_weighted_it_is_that_of_ummkd(tensor, as_one):
+    logits, label = as_one(tensor)
+    factors = 1 - np.bincount(label.ravel()) / label.size
+    loss = CrossEntropy(class_weights=tuple(factors.tolist()))
+    value = float(jax.jit(loss)(logits, label)[0]) * factors[label].mean()
+    # ummkd.weighted CE mean over pixels (w_c=1-freq, clip .005); no probability is clipped here
+    assert value == pytest.approx(0.9885921840892511, rel=1e-6)
+
+
 def test_its_gradient_is_torchs(tensor):
     logits, label = tensor
     grad = jax.jit(jax.grad(lambda z: CrossEntropy()(z, label).mean()))(logits)
@@ -57,7 +71,7 @@ def test_it_ignores_as_torch_does(tensor):
     logits, label = tensor
     label = np.where(label == 2, IGNORE, label)
     golden = 1.6809360343132733  # ce.ignore_index=2
-    assert abs(float(CrossEntropy()(as_one(logits), as_one(label))[0]) - golden) < 1e-6
+    assert abs(float(jax.jit(CrossEntropy())(as_one(logits), as_one(label))[0]) - golden) < 1e-6
 
 
 def test_the_mean_over_equally_large_examples_is_that_of_the_batch(tensor):
@@ -87,7 +101,7 @@ def test_smoothing_and_class_weights_go_together_as_in_torch():
     logits, label = np.log(np.float32([[[3, 1]]])), np.int32([[0]])
     expected = 0.5 * math.log(4 / 3) + 0.25 * (math.log(4 / 3) + 4 * math.log(4))
     loss = CrossEntropy(class_weights=(1.0, 4.0), label_smoothing=0.5)
-    assert np.allclose(loss(logits, label), expected, rtol=1e-6)
+    assert np.allclose(jax.jit(loss)(logits, label), expected, rtol=1e-6)
 
 
 def test_class_weights_of_another_number_of_classes_are_refused(tensor):

@@ -13,12 +13,21 @@ def some(*sizes: tuple[int, ...]) -> tuple[list, np.ndarray]:
     return logits, rng.integers(-1, 3, (2, *sizes[0])).astype(np.int32)
 
 
+def jitted(supervision: DeepSupervision, loss):
+    """Compiled: op by op it takes seconds."""
+    return jax.jit(lambda prediction, *given, **more: supervision(loss, prediction, *given, **more))
+
+
 def test_without_auxiliary_it_is_the_loss_itself():
     (logits,), label = some((8, 8))
     valid, weights = np.array([True, False]), np.full((2, 8, 8), 2.0, np.float32)
     for loss in (CrossEntropy(), Dice()):
-        got = DeepSupervision()(loss, Prediction(logits), label, valid=valid, weights=weights)
-        np.testing.assert_array_equal(got, loss(logits, label, valid=valid, weights=weights))
+        got = jitted(DeepSupervision(), loss)(
+            Prediction(logits), label, valid=valid, weights=weights
+        )
+        np.testing.assert_array_equal(
+            got, jax.jit(loss)(logits, label, valid=valid, weights=weights)
+        )
 
 
 @pytest.mark.parametrize(
@@ -35,15 +44,16 @@ def test_heads_are_weighted_by_their_depth(supervision, shares, size):
     heads, label = some(*halves)
     prediction = Prediction(heads[0], auxiliary=tuple(heads[1:]))
     labels = [label[(slice(None), *(slice(f // 2, None, f),) * len(size))] for f in (1, 2, 4)]
-    terms = [CrossEntropy()(*pair) for pair in zip(heads, labels, strict=True)]
+    terms = [jax.jit(CrossEntropy())(*pair) for pair in zip(heads, labels, strict=True)]
     expected = sum(share * term for share, term in zip(shares, terms, strict=True))
-    np.testing.assert_allclose(supervision(CrossEntropy(), prediction, label), expected, rtol=1e-5)
+    got = jitted(supervision, CrossEntropy())(prediction, label)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
 def test_auxiliary_logits_of_full_size_see_the_whole_label():
     (first, second), label = some((6, 6), (6, 6))
-    got = DeepSupervision()(Dice(), Prediction(first, auxiliary=(second,)), label)
-    expected = (2 * Dice()(first, label) + Dice()(second, label)) / 3
+    got = jitted(DeepSupervision(), Dice())(Prediction(first, auxiliary=(second,)), label)
+    expected = (2 * jax.jit(Dice())(first, label) + jax.jit(Dice())(second, label)) / 3
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
@@ -51,9 +61,9 @@ def test_weights_and_valid_reach_every_head():
     (fine, coarse), label = some((8, 8), (4, 4))
     weights = np.zeros(label.shape, np.float32)
     prediction = Prediction(fine, auxiliary=(coarse,))
-    assert np.all(DeepSupervision()(Dice(), prediction, label, weights=weights) == 0)
+    assert np.all(jitted(DeepSupervision(), Dice())(prediction, label, weights=weights) == 0)
     valid = np.array([False, True])
-    got = DeepSupervision()(Dice(), prediction, label, valid=valid)
+    got = jitted(DeepSupervision(), Dice())(prediction, label, valid=valid)
     assert got[0] == 0 and got[1] > 0
 
 

@@ -50,11 +50,11 @@ def test_two_sets_are_apart_only_where_both_are():
     inside, outside = jnp.asarray(some((5, 5))), jnp.asarray(some((5, 5), 0.5))
     inside = inside.at[0, ..., 1].set(False)
     outside = outside.at[1, ..., 2].set(False)
-    to_inside, to_outside = apart(inside, outside)
+    to_inside, to_outside = jax.jit(apart)(inside, outside)
     for row, k in ((0, 1), (1, 2)):
         assert np.all(to_inside[row, ..., k] == 0) and np.all(to_outside[row, ..., k] == 0)
-    np.testing.assert_array_equal(to_inside[0, ..., 0], distance_to(inside)[0, ..., 0])
-    np.testing.assert_array_equal(to_outside[0, ..., 0], distance_to(outside)[0, ..., 0])
+    np.testing.assert_array_equal(to_inside[0, ..., 0], jax.jit(distance_to)(inside)[0, ..., 0])
+    np.testing.assert_array_equal(to_outside[0, ..., 0], jax.jit(distance_to)(outside)[0, ..., 0])
 
 
 def test_it_has_no_gradient():

@@ -46,6 +46,12 @@ def test_of_two_classes_it_is_that_of_a_sigmoid(binary, golden: float, alpha: fl
     assert float(value) == pytest.approx(golden, rel=1e-6)
 
 
+def test_divided_by_its_focus_it_is_ritms_normalised_loss(binary):
+    loss = Focal(average="focus", class_weights=(0.5, 0.5))
+    golden = 0.7754078622038276  # ritm.NFL alpha=.5 gamma=2 mean over batch
+    assert float(jax.jit(loss)(*binary).mean()) == pytest.approx(golden, rel=1e-6)
+
+
 def test_monai_without_background_is_the_softmax_of_the_other_classes_alone(tensor):
     logits, label = tensor
     value = CLASSES(logits[..., 1:], label - 1) * (label > 0).mean((1, 2))  # 0 becomes IGNORE
@@ -57,7 +63,9 @@ def test_without_background_its_pixels_still_count_in_the_divisor():
     # p = (3/4, 1/4), labels 0 and 1: (3/4)^2 ln 4 at one pixel of two.
     logits = np.broadcast_to(np.log(np.float32([3, 1])), (1, 2, 2)).copy()
     expected = (3 / 4) ** 2 * math.log(4) / 2
-    assert np.allclose(Focal(background=False)(logits, np.int32([[0, 1]])), expected, rtol=1e-6)
+    assert np.allclose(
+        jax.jit(Focal(background=False))(logits, np.int32([[0, 1]])), expected, rtol=1e-6
+    )
 
 
 def test_with_dice_it_is_monais_sum(tensor):

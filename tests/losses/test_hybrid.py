@@ -30,4 +30,4 @@ def test_class_weights_are_divided_by_those_of_the_pixels():
     first, second = math.log(4 / 3) + 1 / 25, math.log(4) + 9 / 17
     expected = (2 * first + 4 * second) / (2 + 4)
     loss = Hybrid(class_weights=(1.0, 4.0))
-    assert np.allclose(loss(logits, np.int32([[0, 0, 1]])), expected, rtol=1e-6)
+    assert np.allclose(jax.jit(loss)(logits, np.int32([[0, 0, 1]])), expected, rtol=1e-6)

@@ -32,4 +32,6 @@ def test_fractions_by_hand():
     # p = (3/4, 1/4) at both pixels, labels 0 and 1: I = 3/4, 1/4; P + G - I = 7/4, 5/4.
     logits = np.broadcast_to(np.log(np.float32([3, 1])), (1, 2, 2)).copy()
     expected = 1 - (3 / 7 + 1 / 5) / 2
-    assert np.allclose(Jaccard(smooth=0.0)(logits, np.int32([[0, 1]])), expected, rtol=1e-6)
+    assert np.allclose(
+        jax.jit(Jaccard(smooth=0.0))(logits, np.int32([[0, 1]])), expected, rtol=1e-6
+    )

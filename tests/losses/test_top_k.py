@@ -44,7 +44,7 @@ def test_the_share_is_one_of_the_counted_pixels():
 def test_a_threshold_keeps_every_hard_pixel():
     loss = TopK(fraction=0.01, threshold=0.8)
     expected = (math.log(2) + math.log(4) + math.log(4 / 3)) / 3
-    assert np.allclose(loss(LOGITS, LABEL), expected)
+    assert np.allclose(jax.jit(loss)(LOGITS, LABEL), expected)
     assert np.allclose(jax.jit(TopK(fraction=0.5, threshold=0.1))(LOGITS, LABEL), 1.5 * math.log(2))
 
 
@@ -52,12 +52,14 @@ def test_the_last_pixel_counts_in_part():
     # Weights 1, 2, 4, 1: half of 8 is all of the hardest (2), of the next (1), a quarter of 4.
     weights = np.float32([[1, 2, 4, 1]])
     expected = (2 * math.log(4) + math.log(2) + math.log(4 / 3)) / 4
-    assert np.allclose(TopK(fraction=0.5)(LOGITS, LABEL, weights=weights), expected, rtol=1e-6)
+    assert np.allclose(
+        jax.jit(TopK(fraction=0.5))(LOGITS, LABEL, weights=weights), expected, rtol=1e-6
+    )
 
 
 def test_class_weights_are_factors_of_what_is_kept():
     loss = TopK(fraction=0.25, class_weights=(0.5, 9.0))
-    assert np.allclose(loss(LOGITS, LABEL), 0.5 * math.log(4))
+    assert np.allclose(jax.jit(loss)(LOGITS, LABEL), 0.5 * math.log(4))
 
 
 def test_shares_that_keep_nothing_are_refused():

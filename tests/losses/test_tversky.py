@@ -45,10 +45,10 @@ def test_excess_and_miss_have_their_factors():
     first = 1.5 / (1.5 + 0.2 * 0.75 + 0.6 * 0.5)
     second = 0.25 / (0.25 + 0.2 * 0.5 + 0.6 * 0.75)
     loss = Tversky(alpha=0.2, beta=0.6, smooth=0.0)
-    assert np.allclose(loss(logits, label), 1 - (first + second) / 2, rtol=1e-6)
+    assert np.allclose(jax.jit(loss)(logits, label), 1 - (first + second) / 2, rtol=1e-6)
     focal = FocalTversky(gamma=2.0, alpha=0.2, beta=0.6, smooth=0.0)
     expected = ((1 - first) ** 0.5 + (1 - second) ** 0.5) / 2
-    assert np.allclose(focal(logits, label), expected, rtol=1e-6)
+    assert np.allclose(jax.jit(focal)(logits, label), expected, rtol=1e-6)
 
 
 def test_halves_are_dice(tensor):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxseg.metrics import bootstrap_interval
+from jaxseg.metrics import bootstrap, bootstrap_interval
 
 
 def test_it_is_the_interval_of_theory_for_many_cases():
@@ -37,3 +37,20 @@ def test_cases_without_a_score_are_left_out():
     assert bootstrap_interval(scores) == bootstrap_interval(scores[[0, 2, 3]])
     assert np.isnan(bootstrap_interval(np.array([np.nan]))).all()
     assert bootstrap_interval(np.array([0.3])) == pytest.approx((0.3, 0.3))
+
+
+def test_any_score_of_the_drawn_cases_has_an_interval():
+    scores = np.random.default_rng(1).random(30)
+    of_mean = bootstrap(lambda drawn: scores[drawn].mean(), 30)
+    assert of_mean == bootstrap_interval(scores)
+    low, high = bootstrap(lambda drawn: float(np.median(scores[drawn])), 30)
+    assert low < np.median(scores) < high
+
+
+def test_draws_without_a_score_are_left_out():
+    defined = bootstrap(lambda drawn: 1.0 if 0 in drawn else float("nan"), 3)
+    assert defined == (1.0, 1.0)
+    assert np.isnan(bootstrap(lambda drawn: float("nan"), 3)).all()
+    assert np.isnan(bootstrap(lambda drawn: 1.0, 0)).all()
+    with pytest.raises(ValueError, match="level"):
+        bootstrap(lambda drawn: 1.0, 3, level=1.0)

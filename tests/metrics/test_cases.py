@@ -1,8 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from jaxseg.metrics import CASE_SCORES, Confusion, boundary_iou, case_scores, hausdorff
+from jaxseg.metrics import CASE_SCORES, Case, Confusion, Objects, boundary_iou, hausdorff, surfaces
 from jaxseg.types import IGNORE
+from jaxseg.watershed import Instances
+
+ONE_A_CASE = [name for name in CASE_SCORES if not name.startswith("coco")]
 
 
 def pair() -> tuple[np.ndarray, np.ndarray]:
@@ -14,53 +19,154 @@ def pair() -> tuple[np.ndarray, np.ndarray]:
     return np.roll(label, 1, axis=1), label
 
 
+def known(prediction, label, k: int = 3, spacing=None, leave_out=(), sure: float = 1.0) -> Case:
+    """Objects are components; the prediction is as ``sure`` of each pixel, one bin of it."""
+    things = tuple(n for n in range(k) if n not in leave_out)
+    parts = Instances()
+    seen = label != IGNORE
+    right = (prediction == label)[seen].sum()
+    one_hot = np.eye(k)[prediction]
+    return Case(
+        prediction,
+        label,
+        k,
+        spacing=spacing,
+        leave_out=leave_out,
+        things=things,
+        found=Objects(*parts.found(prediction, things)),
+        true=Objects(*parts.true(label, things)),
+        probabilities=sure * one_hot + (1 - sure) / (k - 1) * (1 - one_hot),
+        calibration=np.array([[seen.sum()], [right], [sure * seen.sum()]], float),
+    )
+
+
+def total(name: str, *cases: Case):
+    score = CASE_SCORES[name]
+    return score.total([score.of(case) for case in cases])
+
+
 @pytest.mark.parametrize("rank", [2, 3])
 def test_every_score_is_perfect_of_a_perfect_prediction(rank):
     label = pair()[1] if rank == 2 else np.stack([pair()[1]] * 4)
-    names = [*CASE_SCORES]
-    scores = case_scores(names, label, label, 3)
-    for row, name in zip(scores, names, strict=True):
-        np.testing.assert_allclose(row, float(CASE_SCORES[name].higher_is_better), err_msg=name)
+    case = known(label, label)
+    for name in CASE_SCORES if rank == 2 else ONE_A_CASE:
+        if name.startswith("coco"):
+            pytest.importorskip("pycocotools")
+        value, classes = total(name, case, case)
+        best = float(CASE_SCORES[name].higher_is_better)
+        np.testing.assert_allclose(value, best, err_msg=name, atol=1e-12)
+        assert classes is None or np.allclose(classes, best), name
 
 
-def test_no_score_is_better_of_a_worse_prediction():
+@pytest.mark.parametrize("name", CASE_SCORES)
+def test_no_score_is_better_of_a_worse_prediction(name):
+    if name.startswith("coco"):
+        pytest.importorskip("pycocotools")
     prediction, label = pair()
     worse = np.roll(label, 3, axis=1)
-    names = [*CASE_SCORES]
-    near, far = (case_scores(names, x, label, 3) for x in (prediction, worse))
-    for a, b, name in zip(near, far, names, strict=True):
-        worse_by = a - b if CASE_SCORES[name].higher_is_better else b - a
-        # The skeleton of a small ball is a point or two, which may stay inside.
-        assert (worse_by >= 0).all() and (name == "cldice" or worse_by.max() > 0), name
+    near, far = (total(name, known(x, label, leave_out=(0,)))[0] for x in (prediction, worse))
+    worse_by = near - far if CASE_SCORES[name].higher_is_better else far - near
+    # The skeleton of a small ball is a point or two, which may stay inside.
+    assert worse_by > 0 or (name in ("cldice", "coco_ap75", "ap75") and worse_by == 0)
 
 
 def test_scores_are_those_of_each_class():
     prediction, label = pair()
-    scores = case_scores(["case_dice", "case_iou", "hd95", "boundary_iou"], prediction, label, 3)
+    case = known(prediction, label)
     counted = Confusion.of(prediction[None], label[None], 3).on_host()
-    np.testing.assert_allclose(scores[0], counted.dice())
-    np.testing.assert_allclose(scores[1], counted.iou())
+    for name in ("dice", "iou", "precision", "recall"):
+        found = CASE_SCORES[f"case_{name}"].of(case)
+        np.testing.assert_allclose(found, getattr(counted, name)())
     masks = prediction == 2, label == 2
-    assert scores[2, 2] == hausdorff(*masks, percentile=95.0)
-    assert scores[3, 2] == boundary_iou(*masks)
+    assert CASE_SCORES["pixel_error"].of(case)[2] == (masks[0] != masks[1]).mean()
+    assert CASE_SCORES["hd95"].of(case)[2] == hausdorff(*masks, percentile=95.0)
+    assert CASE_SCORES["asd"].of(case)[2] == surfaces(*masks).average("prediction")
+    assert CASE_SCORES["boundary_iou"].of(case)[2] == boundary_iou(*masks)
 
 
-def test_spacing_scales_distances():
-    one, two = (case_scores(["hd", "assd"], *pair(), 3, spacing=s) for s in (None, (2.0, 2.0)))
-    np.testing.assert_allclose(two, 2 * one)
+def test_distances_are_in_the_unit_of_the_spacing():
+    one, two = (known(*pair(), spacing=s) for s in (None, (2.0, 2.0)))
+    for name, score in CASE_SCORES.items():
+        if score.in_mm:
+            np.testing.assert_allclose(score.of(two), 2 * score.of(one), err_msg=name)
+    assert (CASE_SCORES["nsd"].of(two) < CASE_SCORES["nsd"].of(one)).any()
 
 
 def test_absent_classes_and_those_left_out_have_no_score():
-    scores = case_scores(["case_dice", "hd95"], *pair(), 4, leave_out=(0,))
-    assert np.isnan(scores[:, [0, 3]]).all()
-    assert not np.isnan(scores[:, [1, 2]]).any()
+    case = known(*pair(), k=4, leave_out=(0,))
+    for name in ONE_A_CASE:
+        _, classes = total(name, case)
+        if classes is not None:
+            assert np.isnan(classes).tolist() == [True, False, False, True], name
+    assert np.isnan(total("case_dice", known(*np.zeros((2, 4, 4), np.int32), leave_out=(0,)))[0])
 
 
-def test_where_the_label_is_ignored_nothing_counts():
+@pytest.mark.parametrize("name", ONE_A_CASE)
+def test_where_the_label_is_ignored_nothing_counts(name):
     prediction, label = pair()
     label[:, :20] = IGNORE
     other = np.where(label == IGNORE, 2, prediction)
-    names = [*CASE_SCORES]
-    np.testing.assert_array_equal(
-        case_scores(names, prediction, label, 3), case_scores(names, other, label, 3)
-    )
+    values = [total(name, known(x, label, leave_out=(0,)))[1] for x in (prediction, other)]
+    if values[0] is not None:
+        np.testing.assert_array_equal(*values)
+
+
+@pytest.mark.parametrize("name", ["pq", "sq", "rq", "ece", "mce"])
+def test_pooled_scores_of_parts_are_those_of_the_whole(name):
+    # The same three balls twice: side by side in one image, or in two of which one is wrong.
+    prediction, label = pair()
+    wrong = np.roll(label, 5, axis=0)
+    parts = known(prediction, label, sure=0.9), known(wrong, label, sure=0.9)
+    whole = known(np.hstack([prediction, wrong]), np.hstack([label, label]), sure=0.9)
+    drop = {"leave_out": (0,), "things": (1, 2)}  # the background of the whole is one object
+    parts = [dataclasses.replace(case, **drop) for case in parts]
+    whole = dataclasses.replace(whole, **drop)
+    for one, two in zip(total(name, *parts), total(name, whole), strict=True):
+        if one is not None:
+            np.testing.assert_allclose(one, two, rtol=1e-6)
+
+
+def test_calibration_is_the_gap_between_confidence_and_accuracy():
+    prediction, label = pair()
+    right = (prediction == label).mean()
+    case = known(prediction, label, sure=0.75)
+    np.testing.assert_allclose(total("ece", case)[0], abs(right - 0.75), rtol=1e-6)
+    assert total("ece", case)[1] is None
+
+
+def test_cocos_crowd_is_what_is_ignored():
+    pytest.importorskip("pycocotools")
+    label = np.zeros((60, 80), np.int32)
+    label[30:50, 40:70] = 1
+    label[5:20, 5:20] = IGNORE  # what is found there comes first, of two that are as sure
+    prediction = np.where(label == IGNORE, 1, label)
+    assert total("coco_ap", known(prediction, label, k=2, leave_out=(0,)))[0] > 1 - 1e-9
+    without = np.where(label == IGNORE, 0, label)
+    assert total("coco_ap", known(prediction, without, k=2, leave_out=(0,)))[0] < 1 - 1e-9
+
+
+def test_cocos_objects_are_ranked_by_their_probability():
+    pytest.importorskip("pycocotools")
+    label = np.zeros((60, 80), np.int32)
+    label[5:20, 5:20] = 1
+    prediction = label.copy()
+    prediction[30:50, 40:70] = 1  # a false object, once the surer and once the less sure
+    case = known(prediction, label, k=2, leave_out=(0,))
+    assert case.probabilities is not None
+    found = []
+    for sure in (0.6, 0.99):
+        probabilities = np.where(np.arange(60)[:, None, None] > 25, sure, 0.8 * case.probabilities)
+        found.append(total("coco_ap", dataclasses.replace(case, probabilities=probabilities))[0])
+    assert found == pytest.approx([1, 0.5])
+
+
+@pytest.mark.parametrize("name", CASE_SCORES)
+def test_intervals_hold_the_score(name):
+    if name.startswith("coco"):
+        pytest.importorskip("pycocotools")
+    prediction, label = pair()
+    cases = [known(np.roll(label, n, axis=1), label, leave_out=(0,), sure=0.9) for n in range(5)]
+    score = CASE_SCORES[name]
+    made = [score.of(case) for case in cases]
+    low, high = score.interval(made)
+    assert low <= score.total(made)[0] <= high and (low < high or name == "cldice")

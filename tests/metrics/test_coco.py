@@ -1,11 +1,15 @@
-import builtins
-
 import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
 from jaxseg.metrics import Found, Truth, coco_scores
-from jaxseg.metrics.coco import STATS
+from jaxseg.metrics.coco import (
+    STATS,
+    Record,
+    coco_of_records,
+    coco_record,
+    coco_resampled,
+)
 
 GOLDEN = {  # coco.json, in the order of STATS
     "bbox": [0.6009075908, 0.9587458746, 0.8143564356, 0.4065346535, 0.65, 0.8,
@@ -55,13 +59,29 @@ def test_nothing_found_and_nothing_to_find():
 
 
 def test_without_pycocotools_the_error_says_how_to_install_it(monkeypatch):
-    real = builtins.__import__
-
-    def refuse(name, *args, **kwargs):
-        if name.startswith("pycocotools"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(UserError, match=r"pip install 'jaxseg\[instance\]'"):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r'pip install "jaxseg\[instance\]"'):
         coco_scores(*discs())
+
+
+def records() -> list[Record]:
+    found, truths = discs()
+    return [
+        coco_record([x for x in found if x.image == i], [x for x in truths if x.image == i])
+        for i in (1, 2, 3)
+    ]
+
+
+def test_images_drawn_again_score_as_those_images_would():
+    pytest.importorskip("pycocotools")
+    every = records()
+    for stat in STATS:
+        again = coco_resampled(every, stat)
+        for drawn in ([0, 1, 2], [2, 2, 0], [1, 1, 1]):
+            expected = coco_of_records([every[i] for i in drawn])[stat]
+            np.testing.assert_allclose(again(np.array(drawn)), expected, err_msg=stat)
+
+
+def test_of_no_truth_every_draw_is_nan():
+    pytest.importorskip("pycocotools")
+    assert np.isnan(coco_resampled([coco_record(discs()[0], [])], "AP")(np.array([0])))

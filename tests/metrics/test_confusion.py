@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.metrics import Confusion, mean
+from jaxseg.metrics import MORE, Confusion, mean
 from jaxseg.sharding import MeshShape, of_batch, replicated
 from jaxseg.types import IGNORE
 
@@ -66,6 +66,63 @@ def test_scores_of_a_disc_against_an_ellipse():
     np.testing.assert_allclose(c.recall(), [0.9480048367593712, 0.8020304568527918], rtol=1e-6)
     np.testing.assert_allclose(c.accuracy(), 0.919921875, rtol=1e-6)
     np.testing.assert_allclose(mean(c.iou()), 0.7818225558121632, rtol=1e-6)
+    np.testing.assert_allclose(c.specificity()[1], 0.9480048367593712, rtol=1e-6)
+    np.testing.assert_allclose(c.on_host().kappa(), 0.7442791099957973, rtol=1e-6)  # 2d.kappa
+    np.testing.assert_allclose(c.on_host().matthews(), 0.7443370236827083, rtol=1e-6)  # 2d.mcc
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_scores_are_those_of_scikit_learn(k):
+    metrics = pytest.importorskip("sklearn.metrics")
+    prediction, label = some(k=k, seed=3)
+    seen = label != IGNORE
+    given = label[seen], prediction[seen]
+    c = Confusion.of(prediction, label, k).on_host()
+    np.testing.assert_array_equal(c.matrix, metrics.confusion_matrix(*given))
+    close = np.testing.assert_allclose
+    theirs = {
+        "dice": metrics.f1_score,
+        "iou": metrics.jaccard_score,
+        "precision": metrics.precision_score,
+        "recall": metrics.recall_score,
+    }
+    for name, score in theirs.items():
+        close(getattr(c, name)(), score(*given, average=None))
+        for how in ("macro", "micro", "weighted"):
+            close(c.average(name, how), score(*given, average=how))
+    close(c.accuracy(), metrics.accuracy_score(*given))
+    close(c.kappa(), metrics.cohen_kappa_score(*given))
+    close(c.matthews(), metrics.matthews_corrcoef(*given))
+    rest = [metrics.recall_score(given[0] != i, given[1] != i) for i in range(k)]
+    close(c.specificity(), rest)
+
+
+def test_agreement_by_chance_is_no_agreement():
+    c = Confusion(matrix=np.int64([[8, 4], [4, 2]]))  # rows and columns are independent
+    np.testing.assert_allclose([c.kappa(), c.matthews()], 0, atol=1e-12)
+    right = Confusion(matrix=np.int64([[3, 0], [0, 5]]))
+    assert right.kappa() == right.matthews() == 1
+    assert np.isnan([f() for f in (Confusion(matrix=np.int64([[3, 0], [0, 0]])).matthews,)]).all()
+
+
+def test_further_scores_are_given_where_they_are_asked_for():
+    c = Confusion.of(*some(), 3)
+    more = c.scores(more=MORE)
+    assert {*MORE} <= {*more} and not {*MORE} & {*c.scores()}
+    assert len(more["specificity_per_class"]) == 3
+    for name in (*MORE, *SCORES):
+        assert math.isclose(more[name], c.on_host().score(name)), name
+    assert math.isclose(more["iou_micro"], c.on_host().average("iou", "micro"))
+
+
+def test_the_matrices_of_examples_add_up_to_that_of_the_batch():
+    prediction, label = some()
+    valid = np.array([True, True, False, True])
+    each = Confusion.each(prediction, label, 3, valid=valid)
+    assert each.shape == (4, 3, 3) and not each[2].any()
+    np.testing.assert_array_equal(each[1], counted(prediction[1], label[1]))
+    whole = Confusion.of(prediction, label, 3, valid=valid)
+    np.testing.assert_array_equal(each.sum(0), whole.matrix)
 
 
 def test_merged_parts_are_the_whole():

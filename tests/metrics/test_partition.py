@@ -8,6 +8,7 @@ from jaxseg.metrics import (
     foreground_information,
     foreground_rand,
     pixel_error,
+    thinned,
     variation_of_information,
 )
 
@@ -115,3 +116,12 @@ def test_a_contingency_table_counts_every_pair(scale):
         table.labels // scale, table.predictions // scale, table.counts, strict=True
     ):
         assert dense[a, b] == n
+
+
+def test_thinned_borders_are_one_pixel_wide():
+    segments = np.zeros((9, 21), np.int32)
+    segments[:, :7], segments[:, 14:] = 1, 2
+    found = thinned(segments)
+    assert ((found == 0).sum(1) == 1).all()
+    np.testing.assert_array_equal(found[segments > 0], segments[segments > 0])
+    assert (thinned(np.zeros((5, 5), np.int32)) == 0).all()

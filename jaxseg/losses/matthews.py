@@ -1,0 +1,54 @@
+"""Matthews correlation coefficient as a loss (Abhishek and Hamarneh 2021)."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxseg.losses.overlap import overlap
+from jaxseg.losses.ramp import Ramp
+from jaxseg.losses.targets import chosen, of_counted, require, targets
+
+
+@dataclass(frozen=True)
+class Matthews:
+    """``1 - mean over classes of (TP TN - FP FN) / sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN))``.
+
+    Soft counts of a class against the rest; unlike Dice it counts what is rightly left out. Without
+    class 0, so that two classes are the paper's binary case. ``smooth`` pixels are added to TP and
+    TN; segmentation-models-pytorch adds as many to all four, after which an absent class that is
+    not predicted costs one half instead of nothing, and counts over the batch (``batch``).
+    """
+
+    weight: float | Ramp = 1.0
+    smooth: float = 1e-5
+    background: bool = False
+    batch: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse denominators that could vanish."""
+        require(self, "smooth", self.smooth > 0, "above 0")
+
+    def __call__(
+        self,
+        logits: Float[Array | np.ndarray, "b *spatial k"],
+        label: Int[Array | np.ndarray, " b *spatial"],
+        *,
+        valid: Bool[Array | np.ndarray, " b"] | None = None,
+        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
+    ) -> Float[Array, " b"]:
+        """In [0, 2], 1 where prediction and label are unrelated; 0 where every pixel is ignored."""
+        t = targets(logits, label, valid=valid, weights=weights)
+        counts = overlap(t, batch=self.batch)
+        axes = tuple(range(0 if self.batch else 1, t.pixels.ndim))
+        pixels = t.pixels.sum(axes, keepdims=True).reshape(-1, 1)
+        # Shares of the pixels: the product of four counts of a large volume is beyond float32.
+        pixels = jnp.where(pixels > 0, pixels, 1.0)
+        smooth = self.smooth / pixels
+        tp, fp, fn = (x / pixels for x in counts)
+        tn = jnp.maximum(1.0 - tp - fp - fn, 0.0) + smooth
+        tp = tp + smooth
+        root = jnp.sqrt(tp + fp) * jnp.sqrt(tp + fn) * jnp.sqrt(tn + fp) * jnp.sqrt(tn + fn)
+        loss = 1.0 - (tp * tn - fp * fn) / root
+        return of_counted(chosen(self, loss, background=self.background).mean(-1), t.pixels)

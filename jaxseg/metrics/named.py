@@ -1,0 +1,158 @@
+"""The scores that an experiment can name in ``evaluation.metrics``, beside those of ``Confusion``.
+
+They are computed on the host, case by case, and only where they are named.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxseg.metrics.boundary import boundary_iou
+from jaxseg.metrics.calibration import Calibration
+from jaxseg.metrics.cases import Case, Coco, Map, NamedScore, Need, PerCase, Pooled
+from jaxseg.metrics.centerline import centerline_dice
+from jaxseg.metrics.instance import Matches, Panoptic, aggregated_jaccard
+from jaxseg.metrics.partition import (
+    adapted_rand_error,
+    foreground_information,
+    foreground_rand,
+    pixel_error,
+    thinned,
+    variation_of_information,
+)
+from jaxseg.metrics.surface import Surfaces
+from jaxseg.types import IGNORE
+
+
+def _overlap(case: Case, number: int, *, iou: bool = False) -> float:
+    prediction, label = case.masks(number)
+    both, either = (np.count_nonzero(x) for x in (prediction & label, prediction | label))
+    return both / either if iou else 2 * both / (both + either)
+
+
+def _rate(case: Case, number: int, *, of: Literal["prediction", "label"]) -> float:
+    """0 where the class is in one of the two alone, as for the scores of ``Confusion``."""
+    prediction, label = case.masks(number)
+    whole = np.count_nonzero(prediction if of == "prediction" else label)
+    return np.count_nonzero(prediction & label) / whole if whole else 0.0
+
+
+def _pixel_error(case: Case, number: int) -> float:
+    known = case.label != IGNORE
+    prediction, label = case.masks(number)
+    return pixel_error(prediction[known], label[known])
+
+
+def _panoptic(case: Case) -> Float[np.ndarray, "4 k"]:
+    assert case.found is not None and case.true is not None
+    found, true = case.found, case.true
+    # What is of no object in a class of things is of no segment; in the label, it is no void.
+    none = np.isin(found.classes, case.things) & (found.numbers == 0)
+    pq = Panoptic.of(
+        np.where(none, IGNORE, found.classes),
+        true.classes,
+        found.numbers,
+        true.numbers,
+        case.num_classes,
+        things=case.things,
+    )
+    table = np.stack([pq.iou, pq.tp, pq.fp, pq.fn])
+    table[:, list(case.leave_out)] = 0
+    return table
+
+
+def _quality(part: str) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda table: getattr(Panoptic(table[0], *table[1:].astype(np.int64)), part)()
+
+
+def _calibrated(part: str) -> Callable[[np.ndarray], np.ndarray]:
+    def score(table: np.ndarray) -> np.ndarray:
+        counts = table[:2].astype(np.int64)
+        merged = Calibration(pixels=counts[0], right=counts[1], confidence=table[2])  # pyright: ignore
+        return np.asarray(getattr(merged, part)())
+
+    return score
+
+
+def _calibration(case: Case) -> np.ndarray:
+    assert case.calibration is not None
+    return case.calibration
+
+
+def _of_objects(score: Callable[[Map, Map], float], *, higher: bool = True) -> PerCase:
+    return PerCase(lambda case, number: score(*case.objects(number)), higher, needs=("objects",))
+
+
+def _thinned(score: Callable[[Map, Map], float]) -> PerCase:
+    return _of_objects(lambda prediction, label: score(thinned(prediction), thinned(label)))
+
+
+def _distance(score: Callable[[Surfaces], float], *, subvoxel: bool = False) -> PerCase:
+    of = lambda case, number: score(case.surfaces(number, subvoxel=subvoxel))  # noqa: E731
+    return PerCase(of, False, in_mm=True)
+
+
+def _near(tolerance: float = 1.0, *, subvoxel: bool = False) -> PerCase:
+    return PerCase(lambda case, k: case.surfaces(k, subvoxel=subvoxel).dice(tolerance))
+
+
+def _ap(*thresholds: float) -> PerCase:
+    given = (thresholds,) if thresholds else ()
+    return _of_objects(lambda p, t: Matches.of(p, t, *given).average_precision())
+
+
+CASE_SCORES: Mapping[str, NamedScore] = MappingProxyType(
+    {
+        "case_dice": PerCase(_overlap),
+        "case_iou": PerCase(functools.partial(_overlap, iou=True)),
+        "case_precision": PerCase(functools.partial(_rate, of="prediction")),
+        "case_recall": PerCase(functools.partial(_rate, of="label")),
+        "pixel_error": PerCase(_pixel_error, False),
+        "hd": _distance(lambda s: s.hausdorff()),
+        "hd95": _distance(lambda s: s.hausdorff(95.0)),
+        "hd95_pooled": _distance(lambda s: s.hausdorff(95.0, pooled=True)),
+        "assd": _distance(lambda s: s.average()),
+        "asd": _distance(lambda s: s.average("prediction")),
+        "hd95_subvoxel": _distance(lambda s: s.hausdorff(95.0), subvoxel=True),
+        "nsd": _near(),
+        "nsd2": _near(2.0),
+        "nsd_subvoxel": _near(subvoxel=True),
+        "boundary_iou": PerCase(lambda case, number: boundary_iou(*case.masks(number))),
+        "cldice": PerCase(lambda case, number: centerline_dice(*case.masks(number))),
+        "ap": _ap(),
+        "ap50": _ap(0.5),
+        "ap75": _ap(0.75),
+        "aji": _of_objects(aggregated_jaccard),
+        "v_rand": _of_objects(foreground_rand),
+        "v_info": _of_objects(foreground_information),
+        "v_rand_thinned": _thinned(foreground_rand),
+        "v_info_thinned": _thinned(foreground_information),
+        "adapted_rand_error": _of_objects(lambda p, t: adapted_rand_error(p, t)[0], higher=False),
+        "voi": _of_objects(lambda p, t: sum(variation_of_information(p, t)), higher=False),
+        "pq": Pooled(_panoptic, _quality("quality"), ("objects",)),
+        "sq": Pooled(_panoptic, _quality("segmentation_quality"), ("objects",)),
+        "rq": Pooled(_panoptic, _quality("recognition_quality"), ("objects",)),
+        "coco_ap": Coco("AP"),
+        "coco_ap50": Coco("AP50"),
+        "coco_ap75": Coco("AP75"),
+        "coco_ar": Coco("AR100"),
+        "ece": Pooled(_calibration, _calibrated("expected_error"), ("calibration",), False),
+        "mce": Pooled(_calibration, _calibrated("largest_error"), ("calibration",), False),
+    }
+)
+"""By name. Distances, and the tolerances of ``nsd`` (1) and ``nsd2`` (2), are in mm where the data
+set gives a spacing, else in pixels; those of ``subvoxel`` are DeepMind's, in 2-D and 3-D.
+
+``ap`` is DSB2018's: TP / (TP + FP + FN), its mean over IoU 0.5 to 0.95, then over images. COCO's
+``coco_ap`` is of the objects of all images, ranked by their probability; ``pq`` counts over the
+split. Objects are those of ``evaluation.instances``. ``v_rand_thinned`` and ``v_info_thinned`` are
+ISBI 2012's, after thinning the borders of both maps."""
+
+
+def needs_of(names: Sequence[str]) -> frozenset[Need]:
+    """What cases must hold for these scores."""
+    return frozenset(need for name in names for need in CASE_SCORES[name].needs)
