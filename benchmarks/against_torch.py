@@ -86,7 +86,9 @@ class Ours:
         arguments = state, self._image, self._label
         with self._exactly():
             begun = time.perf_counter()
-            compiled = jax.jit(step, donate_argnums=0).lower(*arguments).compile()
+            options = process.compiler_options()  # as jaxseg.train does
+            jitted = jax.jit(step, donate_argnums=0, compiler_options=options)
+            compiled = jitted.lower(*arguments).compile()
         seconds = time.perf_counter() - begun
         held = [state]
 

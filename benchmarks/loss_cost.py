@@ -60,7 +60,7 @@ def of_step(classes: int, label: jax.Array) -> tuple[Callable[[], Any], int]:
     batch = Batch(image, label, jnp.ones(SHAPE[0], bool))
     state = recipe.init(jax.random.key(0), batch)
     parameters = cost.parameters({"params": state.params})
-    step = jax.jit(recipe.step, donate_argnums=0)
+    step = jax.jit(recipe.step, donate_argnums=0, compiler_options=process.compiler_options())
 
     def run() -> Any:
         nonlocal state

@@ -32,7 +32,7 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.networks import ROWS, Row
-from jaxseg import cost
+from jaxseg import cost, process
 from jaxseg.errors import first_line
 from jaxseg.models import create
 from jaxseg.recipes import Supervised
@@ -111,7 +111,7 @@ def inference(recipe: Supervised, batch: Batch) -> tuple[Any, tuple, Callable]:
 def training(recipe: Supervised, batch: Batch) -> tuple[Any, tuple, Callable]:
     """The same of the training step, each call going on from the one before."""
     state = jax.jit(recipe.init)(jax.random.key(0), batch)
-    step = jax.jit(recipe.step, donate_argnums=0)
+    step = jax.jit(recipe.step, donate_argnums=0, compiler_options=process.compiler_options())
 
     def calls(compiled: Any) -> Callable[[], Any]:
         held = [state]

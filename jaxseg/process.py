@@ -77,3 +77,15 @@ def cache_compilations() -> None:
         root = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
         jax.config.update("jax_compilation_cache_dir", str(root / "jaxseg" / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def compiler_options() -> dict[str, str]:
+    """What to give ``jax.jit`` for a training step on this platform, as ``compiler_options``.
+
+    On CPU, convolutions stay with Eigen. XLA would hand them to YNN, which computes most of those
+    of up to 64 channels on one core (``benchmarks/results/cpu-2-cores/README.md``); matmuls and
+    sums are YNN's as before. Training alone: of inference YNN makes a little more.
+    """
+    kept = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+    on_cpu = jax.default_backend() == "cpu"
+    return {"xla_cpu_experimental_ynn_fusion_type": kept} if on_cpu else {}

@@ -129,6 +129,7 @@ def compile_step(
         in_shardings=placed,
         out_shardings=(placed[0], sharding.replicated(mesh)),
         donate_argnums=0,
+        compiler_options=process.compiler_options(),
     )
     abstract, batch = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), (abstract, batch), placed

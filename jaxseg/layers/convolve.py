@@ -74,14 +74,16 @@ def _convolve(x: Array, kernel: Array, how: How) -> Array:
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _narrowing(x: Array, kernel: Array, how: How) -> Array:
     """To so few features that half of a tile idles: the gradient of the kernel finds more work.
 
     It is a convolution of x with the output's gradient as kernel, whose features are these few; the
     other way about they are x's channels. A third of the time at 128^2, 32 to 16 channels.
     """
-    return _convolve(x, kernel, how)
+    return _with_wide_gradient(x, kernel, how)  # pyright: ignore[reportReturnType]
+
+
+_with_wide_gradient = jax.custom_vjp(_convolve, nondiff_argnums=(2,))
 
 
 def _narrowing_backward(how: How, residual: tuple[Array, Array], above: Array):
@@ -94,7 +96,7 @@ def _narrowing_backward(how: How, residual: tuple[Array, Array], above: Array):
     return to_x, jnp.flip(to_turned, range(len(size))).swapaxes(-1, -2)
 
 
-_narrowing.defvjp(
+_with_wide_gradient.defvjp(
     lambda x, kernel, how: (_convolve(x, kernel, how), (x, kernel)), _narrowing_backward
 )
 
