@@ -66,11 +66,12 @@ def _one_pass(how: How, x: Array, scale: Channels, bias: Channels):
     wide = x.astype(jnp.float32)
     mean = _mean(how, wide)
     var = _mean(how, jnp.square(wide)) - jnp.square(mean)
-    # The difference has lost digits where the mean is large against the deviation: then again,
-    # in two passes. (The distances from one pixel would keep them, but XLA:CPU writes those out.)
-    lost = (jnp.square(mean) > 100 * var).any()
+    # The difference loses digits where the mean is large against the deviation: there, a second
+    # pass. (The distances from one pixel would keep them, but XLA:CPU writes those out.)
     var = jax.lax.cond(
-        lost, lambda: _mean(how, jnp.square(wide - _over_space(mean, x))), lambda: var
+        _far(mean, var),
+        lambda: _mean(how, jnp.square(wide - _over_space(mean, x))),
+        lambda: var,
     )
     moments = _of_groups(mean, var, how.groups)
     return scaled(x, scale, bias, *moments, how), *moments
@@ -91,21 +92,29 @@ def _backward(how: How, residual: tuple, cotangents: tuple):
     if how.relu:
         kept = wide * _over_space(factor, x) + _over_space(bias - mean * factor, x) > 0
         g = jnp.where(kept, g, 0)
-    # Products with x, not with its distance from the mean, which XLA:CPU would write out.
-    g_mean = _mean(how, g)
-    gx_mean = (_mean(how, g * wide) - mean * g_mean) * deviation
+    g_mean, centred = _mean(how, g), wide - _over_space(mean, x)
+    gx_mean = deviation * jax.lax.cond(
+        _far(mean, var),
+        lambda: _mean(how, g * centred),
+        lambda: _mean(how, g * wide) - mean * g_mean,
+    )
     count = x.size // (mean.shape[0] * x.shape[-1])
     # What comes through the moments: all channels of a group share it.
     through_mean = _shared(to_mean / count - factor * g_mean, how.groups)
     slope = _shared(2 * to_var / count - factor * gx_mean * deviation, how.groups)
-    to_x = g * _over_space(factor, x) + wide * _over_space(slope, x)
-    to_x += _over_space(through_mean - slope * mean, x)
+    to_x = g * _over_space(factor, x) + centred * _over_space(slope, x)
+    to_x += _over_space(through_mean, x)
     to_scale, to_bias = ((count * a).sum(0, keepdims=True) for a in (gx_mean, g_mean))
     return to_x.astype(x.dtype), to_scale, to_bias
 
 
 _fused = jax.custom_vjp(_one_pass, nondiff_argnums=(0,))
 _fused.defvjp(_forward, _backward)
+
+
+def _far(mean: Channels, var: Channels) -> Array:
+    """Whether a mean lies over two deviations from zero, so that sums of x lose digits."""
+    return (jnp.square(mean) > 4 * var).any()
 
 
 def _axes(how: How, x: Array) -> tuple[int, ...]:
