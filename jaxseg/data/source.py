@@ -24,7 +24,8 @@ class Source(Protocol):
     def __getitem__(self, index: int, /) -> dict:
         """``image [*spatial c]`` as stored, ``label`` int32 ``[*spatial]``, ``name``.
 
-        ``instance`` where the data set keeps it; no ``label`` where there is none.
+        ``instance`` where the data set keeps it, ``spacing`` (mm along each axis) where it is
+        known; no ``label`` where there is none.
         """
         ...
 
