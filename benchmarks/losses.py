@@ -50,7 +50,8 @@ def recipes(steps: int) -> dict[str, dict[str, Loss]]:
     beside = {"generalized_dice": GeneralizedDice(weight=Ramp(0.99, 0.1, steps))}
     terms["boundary"] = {**beside, "boundary": Boundary(weight=Ramp(0.01, 0.9, steps))}
     terms["hausdorff"] = {"dice": Dice(), "hausdorff": Hausdorff(weight=0.01)}
-    terms["cl_dice"] = {"dice": Dice(weight=0.5), "cl_dice": ClDice(weight=0.5)}
+    membrane = ClDice(weight=0.5, classes=(0,))  # of the two, the one that is made of lines
+    terms["cl_dice"] = {"dice": Dice(weight=0.5), "cl_dice": membrane}
     return terms
 
 

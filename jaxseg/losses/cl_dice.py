@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import chosen, of_counted, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, require, targets
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,10 @@ class ClDice:
     """One minus the harmonic mean of how much of each centre line lies in the other's object.
 
     ``iterations`` of the soft skeleton should be at least the largest radius in pixels (authors'
-    code: 3). ``smooth`` stands on both sides of precision and sensitivity, as there. Mean over the
-    classes; the authors' code pools them. Weights count in the sums, not in the skeleton, which
-    ends at pixels that do not count as it does at the border of the image.
+    code: 3). ``smooth`` stands on both sides of precision and sensitivity, as there. Mean over
+    ``classes``, which are to be the tubular ones (of a wide object few erosions leave no line); the
+    authors' code pools them. Weights count in the sums, not in the skeleton, which ends at pixels
+    that do not count as it does at the border of the image.
 
     The authors train ``(1 - a) Dice + a ClDice`` with ``a`` at most one half.
     """
@@ -27,7 +28,7 @@ class ClDice:
     weight: float | Ramp = 1.0
     iterations: int = 3
     smooth: float = 1.0
-    background: bool = False
+    classes: Classes = "foreground"
 
     def __post_init__(self) -> None:
         """Refuse denominators that could vanish."""
@@ -44,8 +45,8 @@ class ClDice:
     ) -> Float[Array, " b"]:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
-        p = chosen(self, jax.nn.softmax(t.logits), background=self.background)
-        g = chosen(self, t.one_hot, background=self.background)
+        p = chosen(self, jax.nn.softmax(t.logits))
+        g = chosen(self, t.one_hot)
         u = t.pixels[..., None]
         of_p, of_g = (skeleton(x, u > 0, iterations=self.iterations) for x in (p, g))
         precision, sensitivity = self._share(u, of_p, g), self._share(u, of_g, p)

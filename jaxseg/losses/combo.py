@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
+    Classes,
     chosen,
     of_counted,
     one_vs_rest,
@@ -34,7 +35,7 @@ class Combo:
     alpha: float = 0.5
     beta: float = 0.5
     smooth: float = 1.0
-    background: bool = False
+    classes: Classes = "foreground"
     batch: bool = False
 
     def __post_init__(self) -> None:
@@ -56,9 +57,9 @@ class Combo:
         margin = one_vs_rest(t.logits)
         found = self.beta * t.one_hot * jax.nn.log_sigmoid(margin)
         free = (1.0 - self.beta) * (1.0 - t.one_hot) * jax.nn.log_sigmoid(-margin)
-        entropy = -chosen(self, found + free, background=self.background).mean(-1)
+        entropy = -chosen(self, found + free).mean(-1)
         entropy = ratio(per_example(t.pixels * entropy), per_example(t.pixels), empty=0.0)
         counts = overlap(t, batch=self.batch)
         dice = complement(counts, alpha=0.5, beta=0.5, smooth=self.smooth / 2)
-        dice = chosen(self, dice, background=self.background).mean(-1)
+        dice = chosen(self, dice).mean(-1)
         return of_counted(self.alpha * entropy + (1.0 - self.alpha) * dice, t.pixels)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import chosen, of_counted, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, require, targets
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Dice:
     With pixel weights ``u``, softmax ``p`` and one-hot label ``g``: ``I = sum u p g``,
     ``P = sum u p``, ``G = sum u g``; ``squared`` takes ``p^2`` and ``g^2`` in ``P`` and ``G``
     (V-Net). Ignored pixels are missing from all three sums. ``s`` is ``smooth``, as in MONAI and
-    nnU-Net (in optax and segmentation-models-pytorch it is half as large). ``background=False``
-    leaves class 0 out of the mean.
+    nnU-Net (in optax and segmentation-models-pytorch it is half as large). ``classes`` are those of
+    the mean, "foreground" all but class 0, or their numbers.
 
     A class absent from the label costs what is predicted of it: ``1 - s / (P + s)``, which falls to
     0 as ``P`` does. With ``smooth=0`` a class with ``P + G = 0`` costs nothing.
@@ -30,7 +30,7 @@ class Dice:
     weight: float | Ramp = 1.0
     squared: bool = False
     smooth: float = 1e-5
-    background: bool = True
+    classes: Classes = "all"
     batch: bool = False
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class Dice:
         predicted = self._sum(weight * (p * p if self.squared else p))
         actual = self._sum(weight * g)  # g is 0 or 1: its own square
         dice = ratio(2.0 * overlap + self.smooth, predicted + actual + self.smooth, empty=1.0)
-        loss = 1.0 - chosen(self, dice, background=self.background).mean(-1)
+        loss = 1.0 - chosen(self, dice).mean(-1)
         return of_counted(loss, t.pixels)
 
     def _sum(self, x: Float[Array, "b *spatial k"]) -> Float[Array, "bb k"]:

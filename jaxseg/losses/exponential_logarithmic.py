@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
+    Classes,
     chosen,
     class_factors,
     of_counted,
@@ -38,7 +39,7 @@ class ExponentialLogarithmic:
     gamma: float = 0.3
     class_weights: tuple[float, ...] | None = None
     smooth: float = 1e-5
-    background: bool = True
+    classes: Classes = "all"
     batch: bool = False
 
     def __post_init__(self) -> None:
@@ -60,7 +61,7 @@ class ExponentialLogarithmic:
         wrong = complement(counts, alpha=0.5, beta=0.5, smooth=self.smooth / 2)
         # -ln Dice of one minus Dice, which is exact near 0, where the power is steep.
         dice = power(-jnp.log1p(-wrong), self.gamma)
-        dice = chosen(self, dice, background=self.background).mean(-1)
+        dice = chosen(self, dice).mean(-1)
         pixels = t.pixels[..., None] * t.one_hot
         factors = class_factors(self, self.class_weights, t.logits)
         if self.class_weights is None:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
+    Classes,
     chosen,
     class_factors,
     per_example,
@@ -34,9 +35,8 @@ class Focal:
     that is MONAI's and kornia's, one ``k``-th of the mean over pixels; of the sigmoid MONAI's and
     segmentation-models-pytorch's. ``average="focus"`` divides by the sum of ``(1 - p)^gamma``, a
     number without a gradient, instead of that of the pixels: the normalised focal loss (Sofiiuk et
-    al. 2019, RITM), whose size does not fall as pixels are learnt. ``background=False`` leaves out
-    the terms of class 0, whose pixels still count in the divisor; MONAI takes the softmax of the
-    other classes alone, too.
+    al. 2019, RITM), whose size does not fall as pixels are learnt. ``classes`` are those whose
+    terms count, while all pixels do in the divisor; MONAI takes the softmax of these alone, too.
     """
 
     weight: float | Ramp = 1.0
@@ -44,7 +44,7 @@ class Focal:
     class_weights: tuple[float, ...] | None = None
     activation: Literal["softmax", "sigmoid"] = "softmax"
     average: Literal["pixels", "classes", "focus"] = "pixels"
-    background: bool = True
+    classes: Classes = "all"
 
     def __post_init__(self) -> None:
         """Refuse a factor that grows without bound."""
@@ -68,11 +68,8 @@ class Focal:
             share = jnp.ones_like(t.one_hot)
         wrong = -jnp.expm1(-surprise)  # 1 - p without its rounding
         focus = share * power(wrong, self.gamma) if self.gamma else share
-        term = chosen(
-            self,
-            focus * surprise * class_factors(self, self.class_weights, t.logits),
-            background=self.background,
-        )
+        factors = class_factors(self, self.class_weights, t.logits)
+        term = chosen(self, focus * surprise * factors)
         total = term.mean(-1) if self.average == "classes" else term.sum(-1)
         divisor = per_example(t.pixels)
         if self.average == "focus":

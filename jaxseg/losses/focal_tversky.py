@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import chosen, of_counted, power, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, power, require, targets
 from jaxseg.losses.tversky import complement
 
 
@@ -30,7 +30,7 @@ class FocalTversky:
     beta: float = 0.7
     smooth: float = 1.0
     power_of: Literal["class", "mean"] = "class"
-    background: bool = True
+    classes: Classes = "all"
     batch: bool = False
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class FocalTversky:
         loss = complement(
             overlap(t, batch=self.batch), alpha=self.alpha, beta=self.beta, smooth=self.smooth
         )
-        loss = chosen(self, loss, background=self.background)
+        loss = chosen(self, loss)
         if self.power_of == "class":
             loss = power(loss, 1 / self.gamma).mean(-1)
         else:

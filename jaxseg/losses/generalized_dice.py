@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import chosen, of_counted, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, require, targets
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class GeneralizedDice:
     weight: float | Ramp = 1.0
     volumes: Literal["square", "simple", "uniform"] = "square"
     smooth: float = 0.0
-    background: bool = True
+    classes: Classes = "all"
     batch: bool = False
 
     def __post_init__(self) -> None:
@@ -46,9 +46,7 @@ class GeneralizedDice:
     ) -> Float[Array, " b"]:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
-        hit, excess, missed = (
-            chosen(self, x, background=self.background) for x in overlap(t, batch=self.batch)
-        )
+        hit, excess, missed = (chosen(self, x) for x in overlap(t, batch=self.batch))
         factors = self._factors(jax.lax.stop_gradient(hit + missed))
         wrong = (factors * (excess + missed)).sum(-1)
         both = (factors * (2.0 * hit + excess + missed)).sum(-1)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.losses.distance import apart
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import chosen, per_example, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, per_example, ratio, require, targets
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Hausdorff:
     softmax ``p`` cut at one half; neither has a gradient, and an edge that does not exist is at
     distance 0. ``alpha`` 2 is the paper's and MONAI's. ``field="both"`` measures on either side of
     the edge (the paper, MONAI), "inside" only in the object (LIVIA's code). ``log`` gives
-    ``log(1 + loss)``, which MONAI takes of the batch's mean. ``background=False`` leaves out
+    ``log(1 + loss)``, which MONAI takes of the batch's mean. ``classes="foreground"`` leaves out
     class 0, as MONAI does by default; ``spacing`` is the size of a pixel on each axis.
     """
 
@@ -29,7 +29,7 @@ class Hausdorff:
     alpha: float = 2.0
     field: Literal["both", "inside"] = "both"
     log: bool = False
-    background: bool = False
+    classes: Classes = "foreground"
     spacing: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -46,8 +46,8 @@ class Hausdorff:
     ) -> Float[Array, " b"]:
         """At least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
-        p = chosen(self, jax.nn.softmax(t.logits), background=self.background)
-        g = chosen(self, t.one_hot, background=self.background)
+        p = chosen(self, jax.nn.softmax(t.logits))
+        g = chosen(self, t.one_hot)
         counts = t.pixels[..., None] > 0
         # All maps in one transform: it is a loop over the rows of the image, not over classes.
         both = jnp.concatenate([p > 0.5, g > 0.5], -1)

@@ -20,7 +20,7 @@ class Hybrid:
     their sum as divisor, as in `CrossEntropy`.
 
     The authors' Keras code trains something else, half the cross entropy minus Dice of all pixels:
-    ``{"cross_entropy": CrossEntropy(weight=0.5), "dice": Dice(smooth=1.0, background=False)}``.
+    ``{"cross_entropy": CrossEntropy(weight=0.5), "dice": Dice(smooth=1.0, classes="foreground")}``.
     """
 
     weight: float | Ramp = 1.0

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import chosen, of_counted, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, require, targets
 from jaxseg.losses.tversky import complement
 
 
@@ -22,7 +22,7 @@ class Jaccard:
 
     weight: float | Ramp = 1.0
     smooth: float = 1e-5
-    background: bool = True
+    classes: Classes = "all"
     batch: bool = False
 
     def __post_init__(self) -> None:
@@ -41,4 +41,4 @@ class Jaccard:
         t = targets(logits, label, valid=valid, weights=weights)
         counts = overlap(t, batch=self.batch)
         loss = complement(counts, alpha=1.0, beta=1.0, smooth=self.smooth)
-        return of_counted(chosen(self, loss, background=self.background).mean(-1), t.pixels)
+        return of_counted(chosen(self, loss).mean(-1), t.pixels)

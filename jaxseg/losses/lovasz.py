@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxseg.losses.order import descending
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
+    Classes,
     Targets,
     chosen,
     of_counted,
@@ -22,21 +23,18 @@ from jaxseg.losses.targets import (
     targets,
 )
 
-Classes = Literal["present", "all"]
-
 
 @dataclass(frozen=True)
 class LovaszSoftmax:
     """Extension of each class at the errors ``|g - p|``, mean over ``classes``.
 
-    ``classes="present"`` (the authors' default) leaves out what the label does not have.
+    ``classes="present"`` (the authors' default) are those that the label has.
     ``batch`` takes all pixels of the batch as one image: the default of the authors and of
     segmentation-models-pytorch, but not of kornia, nor here where a loss is one number an example.
     """
 
     weight: float | Ramp = 1.0
-    classes: Classes = "present"
-    background: bool = True
+    classes: Classes | Literal["present"] = "present"
     batch: bool = False
 
     def __call__(
@@ -50,7 +48,7 @@ class LovaszSoftmax:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         errors = jnp.abs(t.one_hot - jax.nn.softmax(t.logits))
-        return _mean(self, t, errors, self.classes)
+        return _mean(self, t, errors)
 
 
 @dataclass(frozen=True)
@@ -59,14 +57,13 @@ class LovaszHinge:
 
     Of two classes ``m`` is the difference of the logits, the authors' one logit. Of more it is the
     logit of the softmax, ``log p_c / (1 - p_c)``, and the mean is over one-against-rest problems:
-    ours, the paper knows the binary case alone. Without class 0 and with absent classes by default,
-    so that two classes are that case. ``batch`` as for `LovaszSoftmax`; the authors and kornia
-    take each image by itself, segmentation-models-pytorch the batch.
+    ours, the paper knows the binary case alone, which two classes are without class 0. ``batch`` as
+    for `LovaszSoftmax`; the authors and kornia take each image by itself,
+    segmentation-models-pytorch the batch.
     """
 
     weight: float | Ramp = 1.0
-    classes: Classes = "all"
-    background: bool = False
+    classes: Classes | Literal["present"] = "foreground"
     batch: bool = False
 
     def __call__(
@@ -80,25 +77,26 @@ class LovaszHinge:
         """At least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         hinge = 1.0 - one_vs_rest(t.logits) * (2.0 * t.one_hot - 1.0)
-        return _mean(self, t, hinge, self.classes)
+        return _mean(self, t, hinge)
 
 
 def _mean(
     owner: LovaszSoftmax | LovaszHinge,
     t: Targets,
     errors: Float[Array, "b *spatial k"],
-    classes: Classes,
 ) -> Float[Array, " b"]:
     rows = 1 if owner.batch else errors.shape[0]
 
     def lines(x: Float[Array, "b *spatial k"]) -> Array:  # [b k n], or [1 k n]
-        x = chosen(owner, x, background=owner.background)
+        x = chosen(owner, x)
         return jnp.moveaxis(x.reshape(rows, -1, x.shape[-1]), -1, 1)
 
     truth = lines(t.one_hot)
     pixels = jnp.broadcast_to(t.pixels.reshape(rows, 1, -1), truth.shape)
     loss = extension(lines(errors), truth, pixels)
-    some = (truth * pixels).sum(-1) > 0 if classes == "present" else jnp.ones(loss.shape, bool)
+    some = (
+        (truth * pixels).sum(-1) > 0 if owner.classes == "present" else jnp.ones(loss.shape, bool)
+    )
     mean = ratio(jnp.where(some, loss, 0.0).sum(-1), some.sum(-1).astype(jnp.float32), empty=0.0)
     return of_counted(mean, t.pixels)
 

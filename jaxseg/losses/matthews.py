@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import chosen, of_counted, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, require, targets
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Matthews:
 
     weight: float | Ramp = 1.0
     smooth: float = 1e-5
-    background: bool = False
+    classes: Classes = "foreground"
     batch: bool = False
 
     def __post_init__(self) -> None:
@@ -51,4 +51,4 @@ class Matthews:
         tp = tp + smooth
         root = jnp.sqrt(tp + fp) * jnp.sqrt(tp + fn) * jnp.sqrt(tn + fp) * jnp.sqrt(tn + fn)
         loss = 1.0 - (tp * tn - fp * fn) / root
-        return of_counted(chosen(self, loss, background=self.background).mean(-1), t.pixels)
+        return of_counted(chosen(self, loss).mean(-1), t.pixels)

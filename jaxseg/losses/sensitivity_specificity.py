@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import chosen, of_counted, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, require, targets
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class SensitivitySpecificity:
 
     weight: float | Ramp = 1.0
     sensitivity: float = 0.05
-    background: bool = False
+    classes: Classes = "foreground"
 
     def __post_init__(self) -> None:
         """Refuse what is no share."""
@@ -43,4 +43,4 @@ class SensitivitySpecificity:
         missed = ratio((error * g).sum(pixels), (u * g).sum(pixels), empty=0.0)
         excess = ratio((error * (1 - g)).sum(pixels), (u * (1 - g)).sum(pixels), empty=0.0)
         loss = self.sensitivity * missed + (1 - self.sensitivity) * excess
-        return of_counted(chosen(self, loss, background=self.background).mean(-1), t.pixels)
+        return of_counted(chosen(self, loss).mean(-1), t.pixels)

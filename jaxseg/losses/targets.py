@@ -1,6 +1,6 @@
 """Which pixels a loss counts and what their logits and labels become; every loss begins here."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,19 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.errors import UserError
 from jaxseg.types import IGNORE
+
+Classes = Literal["all", "foreground"] | tuple[int, ...]
+"""Which classes a loss is the mean of; "foreground" are all but class 0."""
+
+
+@runtime_checkable
+class OfClasses(Protocol):
+    """A loss that is a mean over some of the classes."""
+
+    @property
+    def classes(self) -> Classes | Literal["present"]:
+        """Which; "present" are for the loss to find."""
+        ...
 
 
 class Targets(NamedTuple):
@@ -123,12 +136,17 @@ def class_factors(
     return factors.reshape(*(1,) * (logits.ndim - 1), k)
 
 
-def chosen(owner: object, x: Array, *, background: bool) -> Array:
-    """``[... k] -> [... k]``, or without class 0."""
-    if not background and x.shape[-1] < 2:
-        name = type(owner).__name__
-        raise UserError(f"{name}.background=False leaves no class of one; set it to True")
-    return x if background else x[..., 1:]
+def chosen(owner: OfClasses, x: Float[Array, "*n k"]) -> Float[Array, "*n c"]:
+    """Of all classes on the last axis, those that ``owner.classes`` names."""
+    k, wanted = x.shape[-1], owner.classes
+    if wanted == "foreground":
+        require(owner, "classes", k > 1, f"another choice for a model of {k} class")
+        return x[..., 1:]
+    if isinstance(wanted, str):
+        return x
+    right = bool(wanted) and len({*wanted}) == len(wanted) and all(0 <= c < k for c in wanted)
+    require(owner, "classes", right, f"different numbers of 0 to {k - 1}")
+    return jnp.stack([x[..., c] for c in wanted], -1)
 
 
 def require(owner: object, field: str, holds: bool, what: str) -> None:

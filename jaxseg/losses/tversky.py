@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.losses.overlap import Overlap, overlap
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import chosen, of_counted, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, require, targets
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Tversky:
     alpha: float = 0.3
     beta: float = 0.7
     smooth: float = 1e-5
-    background: bool = True
+    classes: Classes = "all"
     batch: bool = False
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class Tversky:
         loss = complement(
             overlap(t, batch=self.batch), alpha=self.alpha, beta=self.beta, smooth=self.smooth
         )
-        return of_counted(chosen(self, loss, background=self.background).mean(-1), t.pixels)
+        return of_counted(chosen(self, loss).mean(-1), t.pixels)
 
 
 def complement(

@@ -14,14 +14,14 @@ from jaxseg.types import IGNORE
     "golden, loss",
     [
         (0.6842509564767137, Dice()),  # dice.monai softmax default(1e-5)
-        (0.753506848928594, Dice(background=False)),  # dice.monai softmax exclude_bg
+        (0.753506848928594, Dice(classes="foreground")),  # dice.monai softmax exclude_bg
         (0.6080105875174574, Dice(squared=True)),  # dice.monai softmax squared_pred
         (0.6842762452061338, Dice(batch=True)),  # dice.monai softmax batch=True
         (0.6670668547573633, Dice(smooth=1.0)),  # dice.monai softmax smooth 1/1
         # dice.formula nnunet soft dice (per-sample, smooth 1e-5, with bg), minus the mean
         (1 - 0.31574904352328637, Dice()),
         # dice.formula nnunet soft dice (batch_dice, smooth 1e-5, no bg), minus the mean
-        (1 - 0.24628990187720062, Dice(batch=True, background=False)),
+        (1 - 0.24628990187720062, Dice(batch=True, classes="foreground")),
         (0.6842763334477558, Dice(batch=True, smooth=0.0)),  # dice.smp multiclass
         (0.6670902761269651, Dice(batch=True, smooth=2.0)),  # dice.smp multiclass smooth=1: twice
         (0.6842511330143983, Dice(smooth=0.0)),  # dice.kornia macro
@@ -36,13 +36,13 @@ def test_it_equals_monai_and_nnunet(tensor, golden: float, loss: Dice):
 @pytest.mark.parametrize(
     "golden, loss",
     [
-        (0.6075659083971002, Dice(background=False)),  # dice.monai sigmoid binary
+        (0.6075659083971002, Dice(classes="foreground")),  # dice.monai sigmoid binary
         # dice.monai sigmoid binary squared
-        (0.5073795843095623, Dice(squared=True, background=False)),
+        (0.5073795843095623, Dice(squared=True, classes="foreground")),
         # dice.smp binary
-        (0.6078852353981374, Dice(smooth=0.0, background=False, batch=True)),
+        (0.6078852353981374, Dice(smooth=0.0, classes="foreground", batch=True)),
         # dice.formula vnet (squared, per-image fg binary, no eps) 1-D mean
-        (0.5073797053169443, Dice(squared=True, smooth=0.0, background=False)),
+        (0.5073797053169443, Dice(squared=True, smooth=0.0, classes="foreground")),
     ],
 )
 def test_of_two_classes_it_is_the_binary_one_of_a_sigmoid(tensor, golden: float, loss: Dice):
@@ -102,8 +102,8 @@ def test_over_the_batch_every_counted_row_has_the_same_value(tensor):
 
 
 def test_leaving_out_the_only_class_is_refused():
-    with pytest.raises(UserError, match="background"):
-        Dice(background=False)(np.zeros((1, 2, 1), np.float32), np.zeros((1, 2), np.int32))
+    with pytest.raises(UserError, match="Dice.classes=foreground: .* of 1 class"):
+        Dice(classes="foreground")(np.zeros((1, 2, 1), np.float32), np.zeros((1, 2), np.int32))
 
 
 def test_bfloat16_logits_are_summed_in_float32():

@@ -64,7 +64,7 @@ def test_without_background_its_pixels_still_count_in_the_divisor():
     logits = np.broadcast_to(np.log(np.float32([3, 1])), (1, 2, 2)).copy()
     expected = (3 / 4) ** 2 * math.log(4) / 2
     assert np.allclose(
-        jax.jit(Focal(background=False))(logits, np.int32([[0, 1]])), expected, rtol=1e-6
+        jax.jit(Focal(classes="foreground"))(logits, np.int32([[0, 1]])), expected, rtol=1e-6
     )
 
 

@@ -13,7 +13,7 @@ from jaxseg.losses import GeneralizedDice
         # gdice.monai softmax square default
         (0.7568627106296036, GeneralizedDice(smooth=1e-5)),
         # gdice.monai softmax square exclude_bg
-        (0.7778821594523115, GeneralizedDice(smooth=1e-5, background=False)),
+        (0.7778821594523115, GeneralizedDice(smooth=1e-5, classes="foreground")),
         # gdice.monai softmax square batch
         (0.7570178504454673, GeneralizedDice(smooth=1e-5, batch=True)),
         # gdice.monai softmax simple

@@ -12,7 +12,7 @@ from jaxseg.losses import Hausdorff
     "golden, loss",
     [
         # hausdorffDT.monai softmax alpha=2 include_bg
-        (1.8192781949506938, Hausdorff(background=True)),
+        (1.8192781949506938, Hausdorff(classes="all")),
         (2.0232194161952326, Hausdorff()),  # hausdorffDT.monai softmax alpha=2 default(no bg)
     ],
 )

@@ -16,7 +16,7 @@ def test_it_is_the_paper_s_and_one(tensor):
 
 def test_the_keras_code_is_a_sum_of_two_losses(binary, as_one):
     pair = as_one(binary)
-    dice = jax.jit(Dice(smooth=1.0, background=False))(*pair)[0]
+    dice = jax.jit(Dice(smooth=1.0, classes="foreground"))(*pair)[0]
     # dice.formula keras unet++ dice_coef smooth=1 flatten-all (coef)
     assert 1 - float(dice) == pytest.approx(0.39784065708613586, rel=1e-6)
     total = 0.5 * jax.jit(CrossEntropy())(*pair)[0] + dice - 1

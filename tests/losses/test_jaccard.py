@@ -20,8 +20,8 @@ def test_it_equals_monai_and_smp(tensor, golden: float, loss: Jaccard):
     "golden, loss",
     [
         # jaccard.smp binary
-        (0.7561301292098943, Jaccard(smooth=0.0, background=False, batch=True)),
-        (0.755361689235399, Jaccard(smooth=0.0, background=False)),  # ritm.SoftIoU mean
+        (0.7561301292098943, Jaccard(smooth=0.0, classes="foreground", batch=True)),
+        (0.755361689235399, Jaccard(smooth=0.0, classes="foreground")),  # ritm.SoftIoU mean
     ],
 )
 def test_of_two_classes_it_is_the_one_of_a_sigmoid(binary, golden: float, loss: Jaccard):

@@ -1,8 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxseg.losses.targets import ratio, targets
+from jaxseg.errors import UserError
+from jaxseg.losses import Dice
+from jaxseg.losses.targets import chosen, ratio, targets
 from jaxseg.types import IGNORE
 
 
@@ -26,3 +29,16 @@ def test_an_empty_ratio_has_no_gradient():
     value, grad = jax.value_and_grad(lambda a, b: ratio(a, b, empty=1.0), argnums=(0, 1))(0.0, 0.0)
     assert value == 1 and grad == (0, 0)
     assert ratio(jnp.float32(1), jnp.float32(4), empty=1.0) == 0.25
+
+
+@pytest.mark.parametrize(
+    "classes, expected", [("all", [1, 2, 3]), ("foreground", [2, 3]), ((2, 0), [3, 1]), ((1,), [2])]
+)
+def test_a_loss_takes_the_classes_that_are_named(classes, expected):
+    assert chosen(Dice(classes=classes), jnp.asarray([1.0, 2.0, 3.0])).tolist() == expected
+
+
+@pytest.mark.parametrize("classes", [(), (3,), (-1,), (1, 1)])
+def test_classes_that_are_not_there_are_refused(classes):
+    with pytest.raises(UserError, match=r"Dice\.classes=.*: must be different numbers of 0 to 2"):
+        chosen(Dice(classes=classes), jnp.zeros(3))

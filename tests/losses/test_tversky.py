@@ -25,15 +25,15 @@ def test_it_equals_monai_smp_and_kornia(tensor, golden: float, loss):
 
 def test_of_two_classes_it_is_monais_of_a_sigmoid(binary):
     golden = 0.5694356819123206  # tversky.monai sigmoid binary alpha(FP)=.3 beta(FN)=.7
-    value = jax.jit(Tversky(background=False))(*binary).mean()
+    value = jax.jit(Tversky(classes="foreground"))(*binary).mean()
     assert float(value) == pytest.approx(golden, rel=1e-6)
 
 
 def test_it_equals_abrahams_code(binary, as_one):
-    index = 1 - jax.jit(Tversky(smooth=1.0, background=False))(*as_one(binary))[0]
+    index = 1 - jax.jit(Tversky(smooth=1.0, classes="foreground"))(*as_one(binary))[0]
     # tversky.formula abraham binary flatten-all alpha(FN)=.7 smooth=1 index
     assert float(index) == pytest.approx(0.44164554589836374, rel=1e-6)
-    loss = jax.jit(FocalTversky(background=False))(*as_one(binary))[0]
+    loss = jax.jit(FocalTversky(classes="foreground"))(*as_one(binary))[0]
     # focaltversky.formula abraham (1-TI)^0.75
     assert float(loss) == pytest.approx(0.6459255872185334, rel=1e-6)
 
