@@ -5,7 +5,7 @@
 
 Value and gradient with respect to the logits of each loss of ``LOSSES``, compiled alone, over the
 training step (AdamW, cross entropy) of ``UNet(k)`` of 31 M parameters, 64 to 1024 channels, in
-alternation on the same device: float32, 2 x 256 x 256 (``cpu``), or bfloat16, 16 x 512 x 512
+alternation on the same device: float32, 2 x 256 x 256 (``cpu``), or bfloat16, 8 x 512 x 512
 (``gpu``). Two cases: 2 classes, and 21 (Pascal VOC's), of the same step, whose cost hardly depends
 on the classes but whose logits do. Labels are discs of all classes on background; the prediction is
 unsure of their edges. Alone, a loss is charged a softmax that it would share with no other part of
@@ -48,7 +48,7 @@ class Preset:
 
 PRESETS = {
     "cpu": Preset(),
-    "gpu": Preset((16, 512, 512), "bfloat16"),
+    "gpu": Preset((8, 512, 512), "bfloat16"),
     "smoke": Preset((1, 16, 16), widths=(4, 8)),
 }
 

@@ -79,13 +79,18 @@ def cache_compilations() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def compiler_options() -> dict[str, str]:
+def compiler_options() -> dict[str, str | bool]:
     """What to give ``jax.jit`` for a training step on this platform, as ``compiler_options``.
 
     On CPU, convolutions stay with Eigen. XLA would hand them to YNN, which computes most of those
     of up to 64 channels on one core (``benchmarks/results/cpu-2-cores/README.md``); matmuls and
-    sums are YNN's as before. Training alone: of inference YNN makes a little more.
+    sums are YNN's as before. Training alone: of inference YNN makes a little more. On GPU, 3-D
+    convolutions have channels last as those in 2-D have by themselves; else cuDNN turns each map to
+    that and back.
     """
     kept = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
-    on_cpu = jax.default_backend() == "cpu"
-    return {"xla_cpu_experimental_ynn_fusion_type": kept} if on_cpu else {}
+    options: dict[str, dict[str, str | bool]] = {
+        "cpu": {"xla_cpu_experimental_ynn_fusion_type": kept},
+        "gpu": {"xla_gpu_force_conv_nhwc": True},
+    }
+    return options.get(jax.default_backend(), {})

@@ -75,6 +75,20 @@ def tiny(tiny_factory):
     return tiny_factory
 
 
+@pytest.fixture(params=["cpu", "cuda", "other"])
+def platform(request, monkeypatch) -> str:
+    """Takes the forms that layers and losses have for a platform; all of them must run here."""
+    if request.param != "cpu":
+
+        def chosen(*args, default, **forms):
+            return forms.get(request.param, default)(*args)
+
+        jax.clear_caches()  # a trace of before would be found again
+        request.addfinalizer(jax.clear_caches)
+        monkeypatch.setattr(jax.lax, "platform_dependent", chosen)
+    return request.param
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs():
     """Compiled programs of a module of tests go with it, or the run ends at many gigabytes."""

@@ -18,6 +18,7 @@ from jaxseg.layers.expanding_path import ExpandingPath, Upsample
 from jaxseg.layers.feature_pyramid_attention import FeaturePyramidAttention
 from jaxseg.layers.fit import crop, crop_centre, pad_to_multiple
 from jaxseg.layers.global_attention_upsample import GlobalAttentionUpsample
+from jaxseg.layers.head import Head
 from jaxseg.layers.hybrid_dilation import HybridDilation, check_rates, cycle_rates
 from jaxseg.layers.inception import HybridPool, InceptionBlock, spectral_pool
 from jaxseg.layers.inverted_residual import InvertedResidual
@@ -62,6 +63,7 @@ __all__ = [
     "FeaturePyramidAttention",
     "GlobalAggregation",
     "GlobalAttentionUpsample",
+    "Head",
     "HybridDilation",
     "HybridPool",
     "InceptionBlock",

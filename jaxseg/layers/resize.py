@@ -65,13 +65,16 @@ def resize(
 def enlarge(x: Float[Array, "b *s c"], factor: int, method: Method) -> Float[Array, "b *t c"]:
     """Each axis ``factor`` times as long, half-pixel centres; any nearest method is the same.
 
-    Shifts and sums only, no matmul and no gather; on CPU, where the sizes are known, linear takes
-    pixels by number (``resample.gather``), the faster there.
+    Nearest is a broadcast, which whatever follows reads without writing it out; linear shifts and
+    sums, no matmul and no gather, but on CPU, where the sizes are known, it takes pixels by number
+    (``resample.gather``), the faster there.
     """
     if factor == 1:
         return x
-    shifts = functools.partial(_enlarge, factor=factor, method=method)
-    if method != "linear" or not all(isinstance(n, int) for n in x.shape[1:-1]):
+    if method != "linear":
+        return _repeat(x, factor)
+    shifts = functools.partial(_interpolate, factor=factor)
+    if not all(isinstance(n, int) for n in x.shape[1:-1]):
         return shifts(x)
     return jax.lax.platform_dependent(
         x, cpu=functools.partial(_enlarge_by_taking, factor=factor), default=shifts
@@ -130,18 +133,21 @@ def _enlarge_by_taking(x: Array, factor: int) -> Array:
     return x
 
 
-def _enlarge(x: Array, factor: int, method: Method) -> Array:
-    along = _interpolate if method == "linear" else _repeat
+def _repeat(x: Array, factor: int) -> Array:
+    b, *size, c = x.shape
+    pairs = [(n, factor) for n in size]
+    wide = jnp.expand_dims(x, tuple(range(2, 2 * len(size) + 1, 2)))
+    wide = jnp.broadcast_to(wide, (b, *(n for pair in pairs for n in pair), c))
+    return wide.reshape(b, *(n * factor for n in size), c)
+
+
+def _interpolate(x: Array, factor: int) -> Array:
     for axis in range(1, x.ndim - 1):
-        x = along(x, axis, factor)
+        x = _interpolate_along(x, axis, factor)
     return x
 
 
-def _repeat(x: Array, axis: int, factor: int) -> Array:
-    return _interleave([x] * factor, axis)
-
-
-def _interpolate(x: Array, axis: int, factor: int) -> Array:
+def _interpolate_along(x: Array, axis: int, factor: int) -> Array:
     n = x.shape[axis]
     first, last = (jax.lax.slice_in_dim(x, i, i + 1, axis=axis) for i in (0, n - 1))
     before = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, n - 1, axis=axis)], axis)

@@ -4,8 +4,9 @@ On the host ``scipy.ndimage.distance_transform_edt`` is the quicker one; these a
 what a network predicts, and for labels that were augmented on the device.
 
 Axis by axis (Saito and Toriwaki 1994 without their bounds). On the first axis the distances are
-counted in two sweeps; on each further one every pixel looks at all pixels of its line, so that the
-work is that of all pixels times the sum of those axes' lengths.
+counted in two sweeps: row by row on CPU, by doubling steps elsewhere (a fifth of the time on a
+GPU, which starts a program for each row). On each further axis every pixel looks at all pixels of
+its line, so that the work is that of all pixels times the sum of those axes' lengths.
 """
 
 import functools
@@ -86,7 +87,18 @@ def _root(squared: Array) -> Array:
 def _counted(seeds: Bool[Array, "b *spatial k"], axis: int) -> Float[Array, "b *spatial k"]:
     """Pixels to the nearest seed on one axis, infinity where there is none."""
     lines = jnp.moveaxis(seeds, axis, 0)
+    distance = jax.lax.platform_dependent(lines, cpu=_by_rows, default=_by_doubling)
+    return jnp.moveaxis(distance, 0, axis)
 
+
+def _by_doubling(lines: Bool[Array, "n ..."]) -> Float[Array, "n ..."]:
+    place = _places(lines, 1.0)[1]
+    before = jax.lax.cummax(jnp.where(lines, place, -jnp.inf), axis=0)
+    after = jax.lax.cummin(jnp.where(lines, place, jnp.inf), axis=0, reverse=True)
+    return jnp.minimum(place - before, after - place)
+
+
+def _by_rows(lines: Bool[Array, "n ..."]) -> Float[Array, "n ..."]:
     def next_pixel(distance: Array, seed: Array) -> tuple[Array, Array]:
         distance = jnp.where(seed, 0.0, distance + 1.0)
         return distance, distance
@@ -95,7 +107,7 @@ def _counted(seeds: Bool[Array, "b *spatial k"], axis: int) -> Float[Array, "b *
     before, after = (
         jax.lax.scan(next_pixel, far, lines, reverse=reverse)[1] for reverse in (False, True)
     )
-    return jnp.moveaxis(jnp.minimum(before, after), 0, axis)
+    return jnp.minimum(before, after)
 
 
 @functools.partial(jax.jit, static_argnames=("axis", "step"))
@@ -129,8 +141,38 @@ def _merged(a: Nearest, b: Nearest) -> Nearest:
 @jax.jit
 def _counted_out(number: Int[Array, " b *spatial"], counts: Bool[Array, " b *spatial"]) -> Nearest:
     """In pixels, on the first spatial axis."""
-    numbers, counting = jnp.moveaxis(number, 1, 0), jnp.moveaxis(counts, 1, 0)
+    lines = jnp.moveaxis(number, 1, 0), jnp.moveaxis(counts, 1, 0)
+    found = jax.lax.platform_dependent(*lines, cpu=_out_by_rows, default=_out_by_doubling)
+    nearest, name, other = (jnp.moveaxis(x, 0, 1) for x in found)
+    return nearest, name, other
 
+
+def _out_by_doubling(numbers: Int[Array, "n ..."], counting: Bool[Array, "n ..."]) -> Nearest:
+    place = jnp.broadcast_to(_places(numbers, 1.0)[1], numbers.shape)
+
+    def sweep(place: Array) -> Nearest:
+        """Of the pixels up to each: place and class of the nearest, place of that of another."""
+
+        def joined(far: Nearest, near: Nearest) -> Nearest:
+            other = jnp.where(far[1] == near[1], far[2], far[0])
+            name = jnp.where(near[0] > -jnp.inf, near[1], far[1])
+            other = jnp.where(near[0] > -jnp.inf, jnp.maximum(near[2], other), far[2])
+            return jnp.maximum(near[0], far[0]), name, other
+
+        nowhere = jnp.full(place.shape, -jnp.inf)
+        begin = jnp.where(counting, place, -jnp.inf), numbers, nowhere
+        return jax.lax.associative_scan(joined, begin)
+
+    def distances(found: Nearest, place: Array) -> Nearest:
+        return place - found[0], found[1], place - found[2]
+
+    before = distances(sweep(place), place)
+    numbers, counting = numbers[::-1], counting[::-1]
+    nearest, name, other = distances(sweep(place), place)
+    return _merged(before, (nearest[::-1], name[::-1], other[::-1]))
+
+
+def _out_by_rows(numbers: Int[Array, "n ..."], counting: Bool[Array, "n ..."]) -> Nearest:
     def next_pixel(carry: Nearest, pixel: tuple[Array, Array]) -> tuple[Nearest, Nearest]:
         own, some = pixel
         nearest, name, other = carry[0] + 1.0, carry[1], carry[2] + 1.0
@@ -147,8 +189,7 @@ def _counted_out(number: Int[Array, " b *spatial"], counts: Bool[Array, " b *spa
         jax.lax.scan(next_pixel, begin, (numbers, counting), reverse=reverse)[1]
         for reverse in (False, True)
     )
-    nearest, name, other = (jnp.moveaxis(x, 0, 1) for x in _merged(before, after))
-    return nearest, name, other
+    return _merged(before, after)
 
 
 @functools.partial(jax.jit, static_argnames=("axis", "step"))

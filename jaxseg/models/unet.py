@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.encoders import Plain
-from jaxseg.layers import Conv, ExpandingPath, Kind, Upsample, crop, pad_to_multiple
+from jaxseg.layers import ExpandingPath, Head, Kind, Upsample, crop, pad_to_multiple
 from jaxseg.types import Prediction
 
 
@@ -89,5 +89,5 @@ class UNet(nn.Module):
 
     def _head(self, x: Array, name: str, kernel_size: int = 1) -> Float[Array, "b *s k"]:
         param_dtype = self.param_dtype or self.encoder.param_dtype
-        head = Conv(self.num_classes, kernel_size=kernel_size, param_dtype=param_dtype, name=name)
-        return head(x.astype(jnp.float32))
+        head = Head(self.num_classes, kernel_size=kernel_size, param_dtype=param_dtype, name=name)
+        return head(x)

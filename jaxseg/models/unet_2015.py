@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers import Conv, TransposedConv, crop_centre, max_pool
+from jaxseg.layers import Conv, Head, TransposedConv, crop_centre, max_pool
 from jaxseg.types import Prediction
 
 
@@ -88,8 +88,8 @@ class UNet2015(nn.Module):
             x = up(x)
             x = jnp.concatenate([crop_centre(skip, x.shape[1:-1]), x], axis=-1)
             x = self._double(x, width, f"level{level}_up")
-        head = Conv(self.num_classes, kernel_size=1, param_dtype=self.param_dtype, name="head")
-        return Prediction(head(x.astype(jnp.float32)))
+        head = Head(self.num_classes, param_dtype=self.param_dtype, name="head")
+        return Prediction(head(x))
 
     def _double(self, x: Array, width: int, place: str) -> Float[Array, "b *t k"]:
         for i in (1, 2):

@@ -16,8 +16,8 @@ from jaxtyping import Array, Float
 
 from jaxseg.encoders import Plain
 from jaxseg.layers import (
-    Conv,
     ExpandingPath,
+    Head,
     Kind,
     Upsample,
     crop,
@@ -67,10 +67,8 @@ class UNetMultiOutput(nn.Module):
         strides = self.encoder.strides
         for level, x in enumerate(maps):
             stride = strides[level - (strides[0] > 1)] if level else 1
-            head = Conv(
-                self.num_classes, kernel_size=1, param_dtype=param_dtype, name=f"level{level}_head"
-            )
-            single.append(crop(enlarge(head(x.astype(jnp.float32)), stride, "linear"), size))
+            head = Head(self.num_classes, param_dtype=param_dtype, name=f"level{level}_head")
+            single.append(crop(enlarge(head(x), stride, "linear"), size))
         # The padding, if any, takes part in the average.
         whole = features[-1].astype(jnp.float32).mean(range(1, image.ndim - 1))
         classes = self.num_classes if self.image_classes is None else self.image_classes

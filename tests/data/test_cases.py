@@ -146,14 +146,11 @@ def test_a_cache_on_disk_keeps_the_spacing(tmp_path, monkeypatch):
 def test_a_source_that_knows_its_spacing_is_believed(tmp_path):
     decoded = volume(tmp_path).cases("validation").decoded
 
-    class Known:
+    class Known(type(decoded.source)):
         def __getitem__(self, index):
-            return {**decoded.source[index], "spacing": (1.0, 2.0, 3.0)}
+            return {**super().__getitem__(index), "spacing": (1.0, 2.0, 3.0)}
 
-        def __getattr__(self, name):
-            return getattr(decoded.source, name)
-
-    cases = Cases(dataclasses.replace(decoded, source=Known(), cache=Nothing()))
+    cases = Cases(dataclasses.replace(decoded, source=Known(**vars(decoded.source)), cache=Nothing()))
     assert cases.decoded[0]["spacing"].tolist() == [1, 2, 3]
 
 

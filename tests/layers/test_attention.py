@@ -132,7 +132,8 @@ def close_gradients(ours, theirs) -> None:
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
     largest = max(1.0, *(float(abs(a).max()) for a in jax.tree.leaves(theirs)))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        close(a, np.asarray(b), 1e-5 * (largest if float(abs(b).max()) < 1e-4 else 1))
+        # 2e-5: they are sums over all pixels, which each version of XLA rounds in another order
+        close(a, np.asarray(b), 2e-5 * (largest if float(abs(b).max()) < 1e-4 else 1))
 
 
 @pytest.mark.parametrize("case", GOLDEN)

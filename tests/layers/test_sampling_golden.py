@@ -99,17 +99,6 @@ def agree(function, case: str) -> None:
     close(y, g["y"]), close(dx, g["dx"])
 
 
-@pytest.fixture(params=["cpu", "other"])
-def platform(request, monkeypatch):
-    """The form of the platform, or the form of all others, which must run here as well."""
-
-    def other(*args, default, **_):
-        return default(*args)
-
-    if request.param == "other":
-        monkeypatch.setattr(jax.lax, "platform_dependent", other)
-
-
 @pytest.mark.usefixtures("platform")
 @pytest.mark.parametrize("name", POOLS)
 @pytest.mark.parametrize("values", ["max", "max_ties"])

@@ -25,7 +25,7 @@ def some(size: tuple[int, ...], share: float = 0.1) -> np.ndarray:
         ((3, 4, 3, 5), (1.0, 2.0, 3.0, 0.5)),
     ],
 )
-def test_it_equals_scipy(size, spacing):
+def test_it_equals_scipy(size, spacing, platform):
     seeds = some(size)
     got = jax.jit(lambda x: distance_to(x, spacing))(seeds)
     for row in range(2):

@@ -10,14 +10,14 @@ from jaxseg.losses.targets import targets
 penalties = jax.jit(lambda logits, label: penalty(targets(logits, label)))
 
 
-def test_it_equals_the_formula(binary):
+def test_it_equals_the_formula(binary, platform):
     golden = 1.5698430099487746  # distpenCE.formula mean((1+phi)*CE) binary
     assert float(jax.jit(DistancePenalized())(*binary).mean()) == pytest.approx(golden, rel=1e-6)
     golden = 93.26594973652931  # distpenCE.phi sum
     assert float(penalties(*binary).sum()) == pytest.approx(golden, rel=1e-6)
 
 
-def test_the_penalty_falls_from_the_edge_inwards():
+def test_the_penalty_falls_from_the_edge_inwards(platform):
     label = np.int32([[0, 0, 0, 0, 1, 1, 2, 2, 2]])
     t = targets(np.zeros((1, 9, 3), np.float32), label)
     expected = [0, 1 / 3, 2 / 3, 1, 1, 1, 1, 1 / 2, 0]  # class 1 is edge alone
