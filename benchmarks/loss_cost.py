@@ -19,7 +19,7 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ class Preset:
     """The images and the step."""
 
     shape: tuple[int, int, int] = (2, 256, 256)
-    dtype: str = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
 
 

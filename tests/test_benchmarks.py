@@ -12,7 +12,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks are not installed
 
-from benchmarks import against_torch, data, layers, models, operations, scaling, timing  # noqa: E402
+from benchmarks import (  # noqa: E402
+    against_torch,
+    data,
+    layers,
+    loss_cost,
+    lowered,
+    models,
+    operations,
+    scaling,
+    timing,
+)
 from benchmarks.networks import Case, Row  # noqa: E402
 from jaxseg.encoders import Plain  # noqa: E402
 from jaxseg.layers import Conv  # noqa: E402
@@ -134,6 +144,53 @@ def test_a_forced_form_takes_that_branch_of_a_platform_choice(form):
     with layers.lowered_as(form):
         assert float(jax.jit(choice)(1.0)) == {"cpu": 2.0, "default": 3.0}[form]
     assert float(jax.jit(choice)(1.0)) == 2.0  # this is a CPU
+
+
+# --- loss_cost ------------------------------------------------------------------------------------
+
+
+def test_the_cost_of_a_loss_is_a_share_of_the_step(printed):
+    few = ["--rounds", "2", "--seconds", "0.001", "--classes", "3"]
+    loss_cost.main(["--preset", "smoke", "--only", "dice", "top_k", *few])
+    dice, _ = printed()
+    assert dice["classes"] == 3 and dice["seconds"] > 0 and dice["step_seconds"] > 0
+    assert dice["parameters"] == 1_759 and dice["percent"] > 0
+
+
+# --- lowered --------------------------------------------------------------------------------------
+
+ON_A_GPU = """HloModule jit_step, is_scheduled=true
+
+%fused_computation (param_0: f32[4,8]) -> bf16[4,8] {
+  %param_0 = f32[4,8]{1,0} parameter(0)
+  ROOT %convert.1 = bf16[4,8]{1,0} convert(%param_0)
+}
+
+%command_buffer (p: f32[4,8]) -> bf16[4,8] {
+  %p = f32[4,8]{1,0} parameter(0)
+  ROOT %loop_convert_fusion = bf16[4,8]{1,0} fusion(%p), kind=kLoop, calls=%fused_computation
+}
+
+ENTRY %main (x: f32[4,8], k: f32[3,3]) -> (bf16[4,8]) {
+  %x = f32[4,8]{1,0} parameter(0), metadata={op_name="x"}
+  %k = f32[3,3]{1,0} parameter(1)
+  %call = bf16[4,8]{1,0} call(%x), to_apply=%command_buffer
+  %conv = (f32[2,2]{1,0}, u8[16]{0}) custom-call(%x, %k), window={size=3x256 pad=1_1x1_1}, \
+custom_call_target="__cudnn$convForward", metadata={op_name="jit(step)/conv"}
+  %wrapped_slice = f32[1,8]{1,0} fusion(%x), kind=kLoop, calls=%fused_computation
+  ROOT %tuple = (bf16[4,8]{1,0}) tuple(%call)
+}
+"""
+
+
+def test_programs_of_a_gpu_are_read_from_its_text():
+    fusion, conv, cut = lowered.programs(ON_A_GPU)
+    assert (fusion.name, fusion.bytes) == ("loop_convert_fusion", 4 * 8 * (4 + 2))
+    assert (conv.kind, conv.window, conv.source) == ("__cudnn$convForward", 256, "jit(step)/conv")
+    assert conv.bytes == 4 * (4 + 4 * 8 + 9) + 16
+    assert cut.bytes == 8 * 4  # of what it cuts it reads no more
+    row = lowered.row_of([fusion, conv, cut])
+    assert row["programs"] == 3 and row["unrecognised_gradients"] == 1
 
 
 # --- models ---------------------------------------------------------------------------------------

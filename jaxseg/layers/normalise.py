@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -89,8 +89,8 @@ def _by_distances(how: How, x: Array) -> tuple[Channels, Channels]:
     On accelerators, where a choice by the numbers would stop the device; XLA:CPU would write the
     distances out. Each image first, by itself: a batch in parts needs no pixel of another device.
     """
-    middle = [n // 2 if isinstance(n, int) else 0 for n in x.shape[1:-1]]  # jax.export's: none
-    first = jax.lax.slice(x, (0, *middle, 0), (len(x), *(m + 1 for m in middle), x.shape[-1]))
+    middle = [n // 2 for n in x.shape[1:-1]]
+    first = jax.lax.slice(x, (0, *middle, 0), (x.shape[0], *(m + 1 for m in middle), x.shape[-1]))
     first = jax.lax.stop_gradient(first).astype(jnp.float32)
     away, pixels = x.astype(jnp.float32) - first, tuple(range(1, x.ndim - 1))
     off = away.mean(pixels)  # [b c]
@@ -118,7 +118,8 @@ def _of_distances(how: How, g: Array, wide: Array, mean: Channels, *_) -> Channe
 def _forward(
     how: How, moments: Moments, with_x: WithX, x: Array, scale: Channels, bias: Channels
 ) -> tuple:
-    y, mean, var = _fused(how, moments, with_x, x, scale, bias)
+    found: Any = _fused(how, moments, with_x, x, scale, bias)
+    y, mean, var = found
     return (y, mean, var), (x, scale, bias, mean, var)
 
 

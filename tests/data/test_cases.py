@@ -150,7 +150,9 @@ def test_a_source_that_knows_its_spacing_is_believed(tmp_path):
         def __getitem__(self, index):
             return {**super().__getitem__(index), "spacing": (1.0, 2.0, 3.0)}
 
-    cases = Cases(dataclasses.replace(decoded, source=Known(**vars(decoded.source)), cache=Nothing()))
+    cases = Cases(
+        dataclasses.replace(decoded, source=Known(**vars(decoded.source)), cache=Nothing())
+    )
     assert cases.decoded[0]["spacing"].tolist() == [1, 2, 3]
 
 

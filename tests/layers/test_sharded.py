@@ -17,6 +17,7 @@ from jaxseg.layers import (
     Conv,
     ConvNorm,
     DenseUpsampling,
+    Head,
     HybridDilation,
     InceptionBlock,
     Norm,
@@ -44,6 +45,7 @@ MODULES = {
     "depthwise": Conv(4, groups=4),
     "depthwise_stride": Conv(8, groups=4, stride=2),
     "grouped": Conv(4, groups=2),
+    "head": Head(4),
     "pointwise_stride": Conv(4, kernel_size=1, stride=2),
     "transposed": TransposedConv(4),
     "transposed_overlap": TransposedConv(4, kernel_size=4, padding=1),
@@ -124,6 +126,13 @@ def test_a_module_over_rows_and_batch_is_that_of_one_device(name: str):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_over_rows_and_batch_is_that_of_one_device(name: str):
     agree(lambda _, x: FUNCTIONS[name](x), {}, image(2, 32, 8, 4), 2, 4)
+
+
+@pytest.mark.parametrize("platform", ["cuda"], indirect=True)
+@pytest.mark.parametrize("name", ["transposed", "transposed_overlap", "norm_batch", "norm_group"])
+def test_the_forms_of_gpus_over_rows_and_batch_are_those_of_one_device(name: str, platform):
+    x = image(2, 32, 8, 4)
+    agree(*module(MODULES[name], x), x, 2, 4)
 
 
 @pytest.mark.parametrize("name", VOLUMES)

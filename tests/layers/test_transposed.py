@@ -47,7 +47,7 @@ def test_both_forms_cost_what_pytorch_counts(how):
     kernel = jax.ShapeDtypeStruct((*how.kernel, 4 // how.groups, 8), jnp.float32)
     by_hand = 5 * 6 * how.kernel[0] * how.kernel[1] * 4 * 8 // how.groups
     assert cost.macs(lambda x, k: _blocks(how, x, k), x, kernel) == by_hand
-    assert cost.macs(lambda x, k: _whole(x, k, how), x, kernel) == by_hand
+    assert cost.macs(lambda x, k: _whole(how, x, k), x, kernel) == by_hand
 
 
 def test_a_new_kernel_keeps_the_variance_of_relu_features():

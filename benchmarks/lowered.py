@@ -1,0 +1,187 @@
+"""What would a GPU do in a training step? Asked of XLA's compiler, on a machine that has no GPU.
+
+    pip install 'jax[cuda13]'
+    python -m benchmarks.lowered [--only unet31m ...] [--dtype bfloat16] [--batch N] [--most 15]
+
+Compiles the step of ``Supervised`` for one H100 (nothing runs, nothing is tuned) and reads the
+optimised program: the bytes that each fusion reads and writes, which at the card's bandwidth are
+nearly its time, and the convolutions. Maps far larger than the layer's own, or written twice, show
+a form that XLA does not fuse; a convolution whose window is as large as an image is a gradient that
+it did not recognise, and cuDNN takes many times as long for it.
+
+Prints a JSON line a network and a table of the largest fusions.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from benchmarks import timing
+from benchmarks.networks import CASES, Case
+from jaxseg.errors import first_line
+from jaxseg.recipes import Supervised
+from jaxseg.types import Batch
+
+QUESTION = "a step as compiled for a GPU"
+BANDWIDTH = 3.0e12
+"""Bytes a second of an H100's memory, a copy as measured."""
+
+H100 = """
+gpu_device_info {
+  threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
+  shared_memory_per_core: 233472 threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  memory_bandwidth: 3352320000000 l2_cache_size: 52428800 clock_rate_ghz: 1.98
+  device_memory_size: 84978434048 shared_memory_per_block_optin: 232448
+  cuda_compute_capability { major: 9 minor: 0 }
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 13 patch: 0 }
+runtime_version { major: 13 }
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
+
+BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "f64": 8}
+WIDE = 16
+"""A window longer than any kernel here is an image's."""
+
+
+class Program(NamedTuple):
+    """One program that the GPU starts."""
+
+    name: str
+    kind: str
+    made: str
+    bytes: int
+    source: str
+    window: int = 0
+
+
+def programs(text: str) -> list[Program]:
+    """Those of an optimised HLO module, in no order; what only names memory is none."""
+    bodies: dict[str, list[str]] = {}
+    entry, lines = "", []
+    for line in text.splitlines():
+        opened = re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{$", line)
+        if opened:
+            lines = bodies.setdefault(opened[2], [])
+            entry = opened[2] if opened[1] else entry
+        else:
+            lines.append(line)
+    return list(_started(bodies, entry))
+
+
+def _started(bodies: dict[str, list[str]], name: str) -> Iterator[Program]:
+    shapes: dict[str, str] = {}
+    for line in bodies[name]:
+        found = re.match(r"\s*(?:ROOT )?%([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$", line)
+        if not found:
+            continue
+        name, made, kind, rest = found.groups()
+        shapes[name] = made
+        if kind in ("parameter", "get-tuple-element", "tuple", "bitcast", "constant"):
+            continue
+        if kind in ("call", "while", "conditional"):
+            for inner in re.findall(r"(?:to_apply|body|calls)=%([\w.\-]+)", rest):
+                yield from _started(bodies, inner)
+            continue
+        target = re.search(r'custom_call_target="([^"]*)"', rest)
+        source = re.search(r'op_name="([^"]*)"', rest)
+        windows = re.findall(r"window=\{size=([\dx]+)", rest)
+        read = re.findall(r"%([\w.\-]+)", rest.split(")")[0])
+        if name.startswith("wrapped_slice"):
+            read = []  # no more than it makes
+        yield Program(
+            name,
+            target[1] if target else kind,
+            made,
+            _size(made) + sum(_size(shapes.get(operand, "")) for operand in read),
+            source[1] if source else "",
+            max((int(n) for w in windows for n in w.split("x")), default=0),
+        )
+
+
+def _size(shape: str) -> int:
+    sizes = re.findall(r"(\w+)\[([\d,]*)\]", shape)
+    return sum(
+        BYTES.get(kind, 0) * int(np.prod([int(n) for n in dims.split(",") if n], dtype=np.int64))
+        for kind, dims in sizes
+    )
+
+
+def step(case: Case, size: tuple[int, ...], dtype: Any) -> str:
+    """The program of the training step for one H100."""
+    device = topologies.get_topology_desc(platform="cuda", target_config=H100, topology="1x1x1")
+    there = NamedSharding(Mesh(np.array(device.devices), ("one",)), PartitionSpec())
+    recipe = Supervised(case.model, dtype=dtype, schedule_steps=1000)
+    shapes: Any = (*size, case.channels), size, size[:1]
+    kinds: Any = jnp.float32, jnp.int32, jnp.bool_
+    image, label, valid = map(jax.ShapeDtypeStruct, shapes, kinds)
+    batch = Batch(image, label, valid)  # pyright: ignore[reportArgumentType]
+    state = jax.eval_shape(recipe.init, jax.random.key(0), batch)
+
+    def placed(x: Any) -> Any:
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there)
+
+    lowered = jax.jit(recipe.step, donate_argnums=0).lower(*jax.tree.map(placed, (state, batch)))
+    options = {"xla_gpu_autotune_level": "0", "xla_gpu_force_conv_nhwc": True}
+    return lowered.compile(compiler_options=options).as_text() or ""
+
+
+def row_of(found: list[Program]) -> dict[str, Any]:
+    """What is counted of a program."""
+    convolutions = [p for p in found if "conv" in p.kind]
+    others = sum(p.bytes for p in found if "conv" not in p.kind)
+    return {
+        "programs": len(found),
+        "convolutions": len(convolutions),
+        "unrecognised_gradients": sum(p.window > WIDE for p in convolutions),
+        "convolution_gigabytes": timing.rounded(sum(p.bytes for p in convolutions) / 1e9, 3),
+        "other_gigabytes": timing.rounded(others / 1e9, 3),
+        "other_ms_at_bandwidth": timing.rounded(1e3 * others / BANDWIDTH, 3),
+    }
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    parser = timing.parser("lowered", __doc__)
+    names = [name for name, case in CASES.items() if "classes" in case.fields]
+    parser.add_argument("--only", nargs="*", choices=names, default=names)
+    parser.add_argument("--preset", choices=("gpu", "smoke"), default="gpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--batch", type=int, help="instead of the preset's")
+    parser.add_argument("--most", type=int, default=15, help="fusions shown of each")
+    options = parser.parse_args(arguments)
+    os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # the plugin looks for a driver
+    jax.config.update("jax_platforms", "cpu")  # it compiles only
+    rows = []
+    for name in options.only:
+        size = CASES[name].sizes[options.preset]
+        size = size if options.batch is None else (options.batch, *size[1:])
+        row: dict[str, Any] = {"network": name, "size": list(size), "dtype": options.dtype}
+        try:
+            found = programs(step(CASES[name], size, options.dtype))
+        except Exception as error:  # no plugin, ...
+            row["error"] = f"{type(error).__name__}: {first_line(error)}"
+            rows.append(timing.line(QUESTION, row))
+            continue
+        rows.append(timing.line(QUESTION, row | row_of(found) | {"compiled_for": "H100"}))
+        largest = sorted((p for p in found if "conv" not in p.kind), key=lambda p: -p.bytes)
+        shown = [
+            {"megabytes": round(p.bytes / 1e6), "made": p.made[:60], "source": p.source[-70:]}
+            for p in largest[: options.most]
+        ]
+        columns = {"source": "largest fusions", "megabytes": "MB", "made": "made"}
+        print("\n" + timing.table(shown, columns) + "\n")
+    return rows
+
+
+if __name__ == "__main__":
+    main()
