@@ -46,6 +46,9 @@ class Preset:
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
 
 
+TOGETHER = 7
+"""Losses that are timed beside one step."""
+
 PRESETS = {
     "cpu": Preset(),
     "gpu": Preset((8, 512, 512), "bfloat16"),
@@ -97,22 +100,29 @@ def rows_of(preset: Preset, classes: int, options: Any, end: float) -> list[dict
     logits, label = map(jnp.asarray, scene(preset.shape, classes))
     step, parameters = of_step(preset, classes, label)
     of_all, rows = turn(step), []
-    for name in options.only or list(LOSSES):
-        row = {"loss": name, "classes": classes, "size": preset.shape, "dtype": preset.dtype}
-        try:
-            if time.monotonic() > end:
-                raise TimeoutError(f"not run: {options.budget:.0f} s are up")
-            turns = {"step": of_all, "loss": turn(of_loss(LOSSES[name](), logits, label))}
-            found = alternate(turns, rounds=options.rounds, seconds=options.seconds)
-        except Exception as error:  # out of memory, ...
-            rows.append(row | {"error": first_line(error)})
-            line("cost of a loss", rows[-1])
-            continue
-        shares = ratios(found["loss"], found["step"])
-        row |= seconds(found["loss"]) | seconds(found["step"], prefix="step_")
-        row |= {"percent": 100 * shares["ratio"], "share_quartiles": shares["ratio_quartiles"]}
-        rows.append(row | {"parameters": parameters})
-        line("cost of a loss", rows[-1])
+    common = {"classes": classes, "size": preset.shape, "dtype": preset.dtype}
+    names = options.only or list(LOSSES)
+    for group in (names[at : at + TOGETHER] for at in range(0, len(names), TOGETHER)):
+        turns, found = {"step": of_all}, {}
+        for name in group:
+            try:
+                if time.monotonic() > end:
+                    raise TimeoutError(f"not run: {options.budget:.0f} s are up")
+                turns[name] = turn(of_loss(LOSSES[name](), logits, label))
+                turns[name](1)
+            except Exception as error:  # out of memory, ...
+                turns.pop(name, None)
+                found[name] = {"error": first_line(error)}
+        times = alternate(turns, rounds=options.rounds, seconds=options.seconds)
+        for name in group:
+            row = {"loss": name, **common, **found.get(name, {})}
+            if name in times:
+                shares = ratios(times[name], times["step"])
+                row |= seconds(times[name]) | seconds(times["step"], prefix="step_")
+                row |= {"percent": 100 * shares["ratio"]}
+                row |= {"share_quartiles": shares["ratio_quartiles"], "parameters": parameters}
+            rows.append(row)
+            line("cost of a loss", row)
     return rows
 
 
