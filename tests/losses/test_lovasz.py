@@ -58,6 +58,22 @@ def test_their_gradients_are_those_of_bermans_code(tensor, binary):
     assert float(jnp.linalg.norm(grad)) == pytest.approx(golden, rel=1e-3)
 
 
+def test_in_float64_where_no_errors_are_equal_the_gradient_is_bermans():
+    # (Of the softmax, 54 pairs are equal up to the last digit of torch's own exponential.)
+    n, h, w = np.meshgrid(*map(np.arange, (2, 8, 8)), indexing="ij")
+    logit = 2 * np.sin(0.7 * n + 1.3 + 0.9 * h + 1.7 * w + 0.1 * h * w)
+    truth = ((h - 3) ** 2 + (w - 2 - n) ** 2 <= 5) & ((h - 5) ** 2 + (w - 6) ** 2 > 2)
+    with jax.enable_x64(True):
+        truth = jnp.asarray(truth.reshape(2, -1), float)
+
+        def value(z):
+            return extension(1 - z * (2 * truth - 1), truth, jnp.ones(truth.shape)).mean()
+
+        grad = jax.grad(value)(jnp.asarray(logit.reshape(2, -1)))
+        golden = 0.10991967943923399  # gradnorm.lovasz_hinge per_image
+        assert float(jnp.linalg.norm(grad)) == pytest.approx(golden, rel=1e-12)
+
+
 def test_where_errors_differ_the_gradient_is_the_growth_of_the_jaccard_loss():
     rng = np.random.default_rng(0)
     errors = rng.permutation(np.linspace(0.01, 0.99, 60)).astype(np.float32)
