@@ -98,7 +98,7 @@ def _step(axis: int, way: int, rank: int) -> Step:
 def _extreme(x: Array, steps: tuple[Step, ...], lowest: bool) -> Array:
     """Minimum or maximum of each pixel's neighbours; outside of the image there are none."""
     choose, outside = (jnp.minimum, 1.0) if lowest else (jnp.maximum, 0.0)
-    return functools.reduce(choose, [_moved(x, step, outside) for step in steps])
+    return functools.reduce(choose, _moved(x, steps, outside))
 
 
 def _extreme_forward(x: Array, steps: tuple[Step, ...], lowest: bool):
@@ -110,19 +110,26 @@ def _extreme_backward(steps: tuple[Step, ...], lowest: bool, kept: tuple[Array, 
     """Neighbours that are equally extreme share the gradient."""
     x, y = kept
     outside = 1.0 if lowest else 0.0
-    dy = dy / sum((_moved(x, step, outside) == y).astype(y.dtype) for step in steps)
-    back = [tuple(-way for way in step) for step in steps]
+    dy = dy / sum((there == y).astype(y.dtype) for there in _moved(x, steps, outside))
+    back = tuple(tuple(-way for way in step) for step in steps)
     # No number in [0, 1] equals what is outside here: -1.
-    parts = [jnp.where(x == _moved(y, step, -1.0), _moved(dy, step, 0.0), 0.0) for step in back]
-    return (functools.reduce(jnp.add, parts),)
+    pairs = zip(_moved(y, back, -1.0), _moved(dy, back, 0.0), strict=True)
+    return (functools.reduce(jnp.add, [jnp.where(x == y, dy, 0.0) for y, dy in pairs]),)
 
 
 _extreme.defvjp(_extreme_forward, _extreme_backward)
 
 
-def _moved(x: Array, step: Step, outside: float) -> Array:
-    """What each pixel has at its ``step``."""
-    margin = [(0, 0), *[(1, 1)] * len(step), (0, 0)]
-    first = (0, *(1 + way for way in step), 0)
+def _moved(x: Array, steps: tuple[Step, ...], outside: float) -> list[Array]:
+    """What each pixel has at each of its ``steps``."""
+    margin = [(0, 0), *[(1, 1)] * (x.ndim - 2), (0, 0)]
     padded = jnp.pad(x, margin, constant_values=outside)
-    return jax.lax.slice(padded, first, [at + n for at, n in zip(first, x.shape, strict=True)])
+    # Written out on CPU, where XLA would test for the edge anew at each step: half of the time.
+    padded = jax.lax.platform_dependent(
+        padded, cpu=jax.lax.optimization_barrier, default=lambda padded: padded
+    )
+    firsts = [(0, *(1 + way for way in step), 0) for step in steps]
+    return [
+        jax.lax.slice(padded, first, [at + n for at, n in zip(first, x.shape, strict=True)])
+        for first in firsts
+    ]

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxseg.losses.order import descending
+from jaxseg.losses.order import descending, unordered
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
     Classes,
@@ -109,15 +109,16 @@ def extension(
     The Jaccard loss is that of mistaking all pixels with a larger error, each with its weight.
     """
     order = descending(jax.lax.stop_gradient(errors))
-    errors, truth, pixels = (jnp.take_along_axis(x, order, -1) for x in (errors, truth, pixels))
-    total = (truth * pixels).sum(-1, keepdims=True)
-    left = jnp.maximum(total - jnp.cumsum(truth * pixels, -1), 0.0)
-    extra = (1.0 - truth) * pixels
+    inside_or_out = jnp.take_along_axis(jnp.where(truth > 0, pixels, -pixels), order, -1)
+    inside, extra = jnp.maximum(inside_or_out, 0.0), jnp.maximum(-inside_or_out, 0.0)
+    total = inside.sum(-1, keepdims=True)
+    left = jnp.maximum(total - jnp.cumsum(inside, -1), 0.0)
     union = total + jnp.cumsum(extra, -1)
     before = union - extra
     # The differences of 1 - left / union by hand: those of a running quotient cancel in float32.
     growth = jnp.where(
-        truth > 0, ratio(pixels, union, empty=0.0), ratio(left * extra, before * union, empty=0.0)
+        inside > 0, ratio(inside, union, empty=0.0), ratio(left * extra, before * union, empty=0.0)
     )
     growth = jnp.where((before <= 0) & (union > 0), 1.0, growth)  # the first mistake of no object
+    growth = unordered(growth, order)
     return (jax.nn.relu(errors) * jax.lax.stop_gradient(growth)).sum(-1)

@@ -7,12 +7,37 @@ from jaxtyping import Array, Float, Int
 LONGEST = 2**22
 """Numbers in a row up to which packed words are tried."""
 
+PARTS = 4
+"""Sorts that run at a time on CPU."""
+
 
 def descending(x: Float[Array, "*rows n"]) -> Int[Array, "*rows n"]:
     """Indices of each row's numbers, largest first; equal ones in the order they have."""
     if x.shape[-1] > LONGEST or x.dtype != jnp.float32:
         return jnp.argsort(-x, axis=-1)
-    return jax.lax.platform_dependent(x, cpu=_by_words, default=lambda x: jnp.argsort(-x, axis=-1))
+    return jax.lax.platform_dependent(x, cpu=_in_parts, default=lambda x: jnp.argsort(-x, axis=-1))
+
+
+def unordered(y: Float[Array, "*rows n"], order: Int[Array, "*rows n"]) -> Float[Array, "*rows n"]:
+    """What becomes ``y`` when it is taken in this ``order``."""
+    rows, places = (x.reshape(-1, x.shape[-1]) for x in (y, order))
+
+    def row(y: Array, place: Array) -> Array:
+        back = jnp.zeros_like(y).at[place]
+        return back.set(y, unique_indices=True, mode="promise_in_bounds")
+
+    return jax.vmap(row)(rows, places).reshape(y.shape)
+
+
+def _in_parts(x: Float[Array, "*rows n"]) -> Int[Array, "*rows n"]:
+    """Of ``[b k n]`` some classes on one core and some on another: XLA:CPU gives a sort one alone.
+
+    Not the batch: its rows may lie on several devices.
+    """
+    if x.ndim < 3:
+        return _by_words(x)
+    parts = jnp.array_split(x, min(PARTS, x.shape[-2]), axis=-2)
+    return jnp.concatenate([_by_words(part) for part in parts], axis=-2)
 
 
 def _by_words(x: Float[Array, "*rows n"]) -> Int[Array, "*rows n"]:

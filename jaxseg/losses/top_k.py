@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxseg.losses.order import descending
+from jaxseg.losses.order import descending, unordered
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import class_factors, require, targets
 
@@ -63,4 +63,4 @@ class TopK:
         before = jnp.cumsum(sorted_pixels, -1) - sorted_pixels
         taken = jnp.clip(wanted[:, None] - before, 0.0, sorted_pixels)
         taken = taken / jnp.where(total > 0, taken.sum(-1), 1.0)[:, None]
-        return jnp.zeros_like(taken).at[jnp.arange(len(order))[:, None], order].set(taken)
+        return unordered(taken, order)
