@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # All benchmarks on one GPU, in under 25 minutes of device time, PyTorch beside.
 #
-#   benchmarks/run_gpu.sh [step ...]        steps: install check layers models torch data scaling
+#   benchmarks/run_gpu.sh [step ...]        steps: install check layers models torch losses data
+#                                                  scaling
 #
 # Without steps: all but install. A lease that ends a command after ten minutes takes it in three:
 #   benchmarks/run_gpu.sh check layers data scaling
-#   benchmarks/run_gpu.sh models
+#   benchmarks/run_gpu.sh models losses
 #   benchmarks/run_gpu.sh torch
 #
 # Environment: OUT, the folder of results (default benchmarks/results/<device>); PYTHON (python3)
@@ -81,27 +82,34 @@ torch() {
   unset XLA_PYTHON_CLIENT_MEM_FRACTION
 }
 
+losses() {
+  bench "$t_losses" loss_cost --rounds 3 --seconds 0.04 --budget "$((t_losses - 20))" \
+    "${tiny_losses[@]}"
+}
+
 data() { bench "$t_data" data "${tiny_data[@]}"; }
 
 scaling() { JAX_PLATFORMS=cpu bench "$t_scaling" scaling "${tiny_scaling[@]}"; }
 
-t_layers=300 t_models=330 t_torch=380 t_more=100 t_data=150 t_scaling=120
-tiny=(--preset gpu) tiny_models=(--preset gpu) tiny_torch=(--preset gpu) tiny_data=() tiny_scaling=()
+t_layers=300 t_models=330 t_torch=380 t_more=100 t_losses=150 t_data=150 t_scaling=120
+tiny=(--preset gpu) tiny_models=(--preset gpu) tiny_torch=(--preset gpu)
+tiny_losses=(--preset gpu) tiny_data=() tiny_scaling=()
 if [ -n "${SMOKE:-}" ]; then
   export JAX_PLATFORMS=cpu
-  t_layers=900 t_models=900 t_torch=900 t_more=900 t_data=600 t_scaling=600
+  t_layers=900 t_models=900 t_torch=900 t_more=900 t_losses=300 t_data=600 t_scaling=600
   tiny=(--preset smoke --rounds 2 --only conv_3x3_64 max_pool_3d --precisions float32)
   tiny_models=(--preset smoke --repeats 2 --only unet_volume --limit 600)
   tiny_torch=(--preset smoke --rounds 2 --seconds 0.01 --only mbconv --precisions float32
     --modes eager --budget 600)
+  tiny_losses=(--preset smoke --only dice boundary)
   tiny_data=(--smoke)
   tiny_scaling=(--widths 4 8 --size 16 16 --only 1x1x1 2x2x2)
 fi
 
 for step in "${@:-all}"; do
   case $step in
-    all) check; layers; models; torch; data; scaling ;;
-    install | check | layers | models | torch | data | scaling) "$step" ;;
+    all) check; layers; models; torch; losses; data; scaling ;;
+    install | check | layers | models | torch | losses | data | scaling) "$step" ;;
     *) echo "unknown step: $step" >&2; exit 2 ;;
   esac
 done
