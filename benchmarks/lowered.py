@@ -1,20 +1,23 @@
 """What would a GPU do in a training step? Asked of XLA's compiler, on a machine that has no GPU.
 
     pip install 'jax[cuda13]'
-    python -m benchmarks.lowered [--only unet31m ...] [--dtype bfloat16] [--batch N] [--most 15]
+    python -m benchmarks.lowered [networks|operations] [--only unet31m ...] [--dtype bfloat16]
+        [--batch N] [--most 15]
 
-Compiles the step of ``Supervised`` for one H100 (nothing runs, nothing is tuned) and reads the
-optimised program: the bytes that each fusion reads and writes, which at the card's bandwidth are
+Compiles the step of ``Supervised``, or the value and gradients of each operation of
+``benchmarks.layers``, for one H100 (nothing runs, nothing is tuned) and reads the optimised
+program: the bytes that each fusion reads and writes, which at the card's bandwidth are
 nearly its time, and the convolutions. Maps far larger than the layer's own, or written twice, show
 a form that XLA does not fuse; a convolution whose window is as large as an image is a gradient that
 it did not recognise, and cuDNN takes many times as long for it.
 
-Prints a JSON line a network and a table of the largest fusions.
+Prints a JSON line a network or operation, and of networks a table of the largest fusions.
 """
 
+import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -24,8 +27,11 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks import timing
+from benchmarks.layers import BATCH
 from benchmarks.networks import CASES, Case
+from benchmarks.operations import OPERATIONS, Operation
 from jaxseg.errors import first_line
+from jaxseg.layers import Norm
 from jaxseg.recipes import Supervised
 from jaxseg.types import Batch
 
@@ -117,23 +123,45 @@ def _size(shape: str) -> int:
     )
 
 
-def step(case: Case, size: tuple[int, ...], dtype: Any) -> str:
-    """The program of the training step for one H100."""
+def compiled(function: Callable, *arguments: Any, **how: Any) -> str:
+    """The program of a function for one H100; arguments are shapes."""
     device = topologies.get_topology_desc(platform="cuda", target_config=H100, topology="1x1x1")
     there = NamedSharding(Mesh(np.array(device.devices), ("one",)), PartitionSpec())
+
+    def placed(x: Any) -> Any:
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there)
+
+    lowered = jax.jit(function, **how).lower(*jax.tree.map(placed, arguments))
+    options = {"xla_gpu_autotune_level": "0", "xla_gpu_force_conv_nhwc": True}
+    return lowered.compile(compiler_options=options).as_text() or ""
+
+
+def gradient(operation: Operation, size: tuple[int, ...], dtype: Any) -> str:
+    """The program of an operation's value and gradients."""
+    x: Any = jax.ShapeDtypeStruct((*size, operation.channels), dtype)
+    variables: Any = {}
+    if operation.module is not None:
+        how: Any = {"train": True} if isinstance(operation.module, Norm) else {}
+        init = functools.partial(operation.module.init, **how)
+        variables = jax.eval_shape(init, jax.random.key(0), x)
+    above = jax.eval_shape(operation.chosen, variables, x)
+
+    def both(variables: Any, x: Any, above: Any) -> Any:
+        y, back = jax.vjp(operation.chosen, variables, x)
+        return y, back(above)
+
+    return compiled(both, variables, x, above)
+
+
+def step(case: Case, size: tuple[int, ...], dtype: Any) -> str:
+    """The program of the training step."""
     recipe = Supervised(case.model, dtype=dtype, schedule_steps=1000)
     shapes: Any = (*size, case.channels), size, size[:1]
     kinds: Any = jnp.float32, jnp.int32, jnp.bool_
     image, label, valid = map(jax.ShapeDtypeStruct, shapes, kinds)
     batch = Batch(image, label, valid)  # pyright: ignore[reportArgumentType]
     state = jax.eval_shape(recipe.init, jax.random.key(0), batch)
-
-    def placed(x: Any) -> Any:
-        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there)
-
-    lowered = jax.jit(recipe.step, donate_argnums=0).lower(*jax.tree.map(placed, (state, batch)))
-    options = {"xla_gpu_autotune_level": "0", "xla_gpu_force_conv_nhwc": True}
-    return lowered.compile(compiler_options=options).as_text() or ""
+    return compiled(recipe.step, state, batch, donate_argnums=0)
 
 
 def row_of(found: list[Program]) -> dict[str, Any]:
@@ -152,35 +180,58 @@ def row_of(found: list[Program]) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser = timing.parser("lowered", __doc__)
-    names = [name for name, case in CASES.items() if "classes" in case.fields]
-    parser.add_argument("--only", nargs="*", choices=names, default=names)
-    parser.add_argument("--preset", choices=("gpu", "smoke"), default="gpu")
+    networks = [name for name, case in CASES.items() if "classes" in case.fields]
+    parser.add_argument("what", nargs="?", choices=("networks", "operations"), default="networks")
+    parser.add_argument("--only", nargs="*", choices=[*networks, *OPERATIONS], metavar="NAME")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
-    parser.add_argument("--batch", type=int, help="instead of the preset's")
-    parser.add_argument("--most", type=int, default=15, help="fusions shown of each")
+    parser.add_argument("--batch", type=int, help="instead of the one measured on GPUs")
+    parser.add_argument("--most", type=int, default=15, help="fusions shown of each network")
     options = parser.parse_args(arguments)
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # the plugin looks for a driver
     jax.config.update("jax_platforms", "cpu")  # it compiles only
     rows = []
-    for name in options.only:
-        size = CASES[name].sizes[options.preset]
+    for name in options.only or (networks if options.what == "networks" else list(OPERATIONS)):
+        network = name in CASES
+        if network:
+            size = CASES[name].sizes["gpu"]
+        else:
+            operation = OPERATIONS[name]
+            size = (BATCH["gpu"][len(operation.size)], *operation.size)
         size = size if options.batch is None else (options.batch, *size[1:])
-        row: dict[str, Any] = {"network": name, "size": list(size), "dtype": options.dtype}
+        row: dict[str, Any] = {"name": name, "size": list(size), "dtype": options.dtype}
         try:
-            found = programs(step(CASES[name], size, options.dtype))
+            shape = size, options.dtype
+            text = step(CASES[name], *shape) if network else gradient(OPERATIONS[name], *shape)
+            found = programs(text)
         except Exception as error:  # no plugin, ...
-            row["error"] = f"{type(error).__name__}: {first_line(error)}"
-            rows.append(timing.line(QUESTION, row))
+            rows.append(timing.line(QUESTION, row | {"error": first_line(error)}))
             continue
         rows.append(timing.line(QUESTION, row | row_of(found) | {"compiled_for": "H100"}))
-        largest = sorted((p for p in found if "conv" not in p.kind), key=lambda p: -p.bytes)
-        shown = [
-            {"megabytes": round(p.bytes / 1e6), "made": p.made[:60], "source": p.source[-70:]}
-            for p in largest[: options.most]
-        ]
-        columns = {"source": "largest fusions", "megabytes": "MB", "made": "made"}
-        print("\n" + timing.table(shown, columns) + "\n")
+        if network:
+            print("\n" + largest(found, options.most) + "\n")
+    print("\n" + timing.table(rows, COLUMNS))
     return rows
+
+
+COLUMNS = {
+    "name": "name",
+    "size": "size",
+    "convolutions": "convolutions",
+    "unrecognised_gradients": "not recognised",
+    "convolution_gigabytes": "theirs (GB)",
+    "other_gigabytes": "others (GB)",
+    "other_ms_at_bandwidth": "others (ms at bandwidth)",
+}
+
+
+def largest(found: list[Program], most: int) -> str:
+    """A table of the fusions that move the most."""
+    first = sorted((p for p in found if "conv" not in p.kind), key=lambda p: -p.bytes)[:most]
+    rows = [
+        {"megabytes": round(p.bytes / 1e6), "made": p.made[:60], "source": p.source[-70:]}
+        for p in first
+    ]
+    return timing.table(rows, {"source": "largest fusions", "megabytes": "MB", "made": "made"})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """One convolution, in the form that is the fastest on the platform it is lowered for.
 
 XLA:CPU runs plain convolutions about as fast as PyTorch, and the special ones many times slower;
-each form here says what it was measured to gain. Other platforms keep XLA's own.
+each form here says what it was measured to gain. GPUs keep XLA's own but for the gradient of
+dilated kernels, other platforms altogether.
 """
 
 import functools
@@ -37,24 +38,30 @@ def convolve(
     x: Float[Array, "b *s c"], kernel: Float[Array, "*k i o"], how: How
 ) -> Float[Array, "b *t o"]:
     """Cross-correlation of ``x`` with ``kernel``, which is ``[*kernel, c / groups, c_out]``."""
-    whole = functools.partial(_convolve, how=how)
-    form = _form_on_cpu(x, kernel, how)
-    if form is None:
-        return whole(x, kernel)
-    cpu = functools.partial(form, how=how)
-    return jax.lax.platform_dependent(x, kernel, cpu=cpu, default=whole)
+    on_cpu, on_gpu = _form_on_cpu(x, kernel, how), _form_on_gpu(kernel, how)
+    if on_cpu is on_gpu is _convolve:
+        return _convolve(x, kernel, how)
+    cpu, gpu, whole = (lambda x, k, f=f: f(x, k, how) for f in (on_cpu, on_gpu, _convolve))
+    return jax.lax.platform_dependent(x, kernel, cpu=cpu, cuda=gpu, rocm=gpu, default=whole)
 
 
-def _form_on_cpu(x: Array, kernel: Array, how: How) -> Callable[..., Array] | None:
+def _form_on_gpu(kernel: Array, how: How) -> Callable[..., Array]:
+    """XLA's own but where it misses cuDNN's gradient of the kernel."""
+    spread = any(d > 1 and k > 1 for d, k in zip(how.dilation, kernel.shape, strict=False))
+    return _dilated if spread and set(how.stride) == {1} else _convolve  # pyright: ignore[reportReturnType]
+
+
+def _form_on_cpu(x: Array, kernel: Array, how: How) -> Callable[..., Array]:
     """What was measured to be faster than XLA's own there, if anything was."""
     *taps, channels, features = kernel.shape
     if how.groups > 1:
         return _depthwise if channels == 1 else _grouped
     if set(taps) == {1}:
-        return _pointwise if set(how.padding) == {0} else None
+        return _pointwise if set(how.padding) == {0} else _convolve
     if x.ndim == 5:
         return _planes
-    return _narrowing if x.ndim == 4 and features < TILE <= channels and _shifts(how) else None
+    few = x.ndim == 4 and features < TILE <= channels and _shifts(how)
+    return _narrowing if few else _convolve
 
 
 def _shifts(how: How) -> bool:
@@ -72,6 +79,49 @@ def _convolve(x: Array, kernel: Array, how: How) -> Array:
         dimension_numbers=channels_last(x.ndim - 2),
         feature_group_count=how.groups,
     )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _dilated(x: Array, kernel: Array, how: How) -> Array:
+    """With the kernel's gradient of the plain convolution of the images in every d-th pixel.
+
+    XLA derives one with a kernel as large as the image and strides, which it does not recognise as
+    cuDNN's gradient (``python -m benchmarks.lowered operations`` counts them).
+    """
+    return _convolve(x, kernel, how)
+
+
+def _dilated_backward(how: How, residual: tuple[Array, Array], above: Array):
+    x, kernel = residual
+    to_x = jax.vjp(lambda x: _convolve(x, kernel, how), x)[1](above)[0]
+    # Pixel d q + r of the result meets the pixels d (q + t) + r of the padded image, t a tap.
+    counts = [-(-m // d) for m, d in zip(above.shape[1:-1], how.dilation, strict=True)]
+    longer = [q + k - 1 for q, k in zip(counts, kernel.shape, strict=False)]
+    x = _every(x, how.dilation, how.padding, longer)
+    above = _every(above, how.dilation, (0,) * len(counts), counts)
+    ones = (1,) * len(counts)
+    plain = How(ones, (0,) * len(counts), ones, how.groups)
+    return to_x, jax.vjp(lambda k: _convolve(x, k, plain), kernel)[1](above)[0]
+
+
+_dilated.defvjp(lambda x, kernel, how: (_dilated(x, kernel, how), (x, kernel)), _dilated_backward)
+
+
+def _every(x: Array, steps: tuple[int, ...], before: tuple[int, ...], counts: list[int]) -> Array:
+    """``[b *s c] -> [b prod(steps) *counts c]``: the image in every step-th pixel, an image each.
+
+    With ``before`` zeros in front, and as many behind as ``counts`` pixels a phase ask for.
+    """
+    edges = [
+        (low, d * count - n - low, 0)
+        for n, d, low, count in zip(x.shape[1:-1], steps, before, counts, strict=True)
+    ]
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    pairs = [n for pair in zip(counts, steps, strict=True) for n in pair]
+    x = x.reshape(x.shape[0], *pairs, x.shape[-1])
+    rank = len(steps)
+    order = (0, *range(2, 2 * rank + 1, 2), *range(1, 2 * rank, 2), 2 * rank + 1)
+    return x.transpose(order).reshape(-1, *counts, x.shape[-1])
 
 
 def _narrowing(x: Array, kernel: Array, how: How) -> Array:

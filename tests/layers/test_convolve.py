@@ -49,6 +49,23 @@ def test_a_narrowing_convolution_has_the_gradient_of_the_plain_one(size, padding
     agree(convolve._narrowing, (2, 7, 8, 6), (*size, 6, 4), how)
 
 
+@pytest.mark.parametrize(("groups", "features"), [(1, 3), (2, 6), (4, 8)])  # the last, depthwise
+@pytest.mark.parametrize(
+    ("x", "size", "how"),
+    [
+        ((9, 8), (3, 3), ((1, 1), (2, 2), (2, 2))),
+        ((9, 8), (3, 3), ((1, 1), (12, 12), (12, 12))),  # taps that see padding alone
+        ((9, 8), (3, 2), ((1, 1), (3, 0), (3, 1))),
+        ((9, 8), (2, 3), ((1, 1), (1, 4), (2, 3))),
+        ((5, 6, 7), (3, 1, 3), ((1, 1, 1), (2, 0, 1), (2, 1, 3))),
+    ],
+)
+def test_the_gradient_of_a_dilated_kernel_is_that_of_the_pixels_in_between(
+    x, size, how, groups, features
+):
+    agree(convolve._dilated, (2, *x, 4), (*size, 4 // groups, features), How(*how, groups))
+
+
 def test_planes_take_another_size_along_each_axis():
     how = How((1, 2, 2), (0, 1, 2), (1, 1, 2))
     agree(convolve._planes_summed, (1, 5, 8, 9, 3), (1, 3, 3, 3, 4), how)

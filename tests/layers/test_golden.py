@@ -54,7 +54,7 @@ def close(ours, theirs, tolerance: float = 1e-5) -> None:
 
 
 @pytest.mark.parametrize("case", KERNELS)
-def test_a_convolution_agrees_with_torch(case: str):
+def test_a_convolution_agrees_with_torch(case: str, platform):
     g, layer = golden(case), KERNELS[case].clone(use_bias=False)
 
     @jax.jit

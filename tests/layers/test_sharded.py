@@ -129,7 +129,18 @@ def test_a_function_over_rows_and_batch_is_that_of_one_device(name: str):
 
 
 @pytest.mark.parametrize("platform", ["cuda"], indirect=True)
-@pytest.mark.parametrize("name", ["transposed", "transposed_overlap", "norm_batch", "norm_group"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conv_halo_beyond_a_device",
+        "hybrid_dilation",
+        "aspp",
+        "transposed",
+        "transposed_overlap",
+        "norm_batch",
+        "norm_group",
+    ],
+)
 def test_the_forms_of_gpus_over_rows_and_batch_are_those_of_one_device(name: str, platform):
     x = image(2, 32, 8, 4)
     agree(*module(MODULES[name], x), x, 2, 4)
