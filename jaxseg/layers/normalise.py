@@ -91,10 +91,10 @@ def _by_distances(how: How, x: Array) -> tuple[Channels, Channels]:
     """
     middle = [n // 2 for n in x.shape[1:-1]]
     first = jax.lax.slice(x, (0, *middle, 0), (x.shape[0], *(m + 1 for m in middle), x.shape[-1]))
-    first = jax.lax.stop_gradient(first).astype(jnp.float32)
+    first = first.astype(jnp.float32)
     away, pixels = x.astype(jnp.float32) - first, tuple(range(1, x.ndim - 1))
     off = away.mean(pixels)  # [b c]
-    var = jnp.square(away).mean(pixels) - jnp.square(off)
+    var = jnp.maximum(jnp.square(away).mean(pixels) - jnp.square(off), 0.0)
     mean = off + first.reshape(off.shape)
     if not how.over_batch:
         return mean, var

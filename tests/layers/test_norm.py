@@ -44,6 +44,12 @@ def test_moments_are_exact_in_half_precision_and_far_from_zero(platform):
     np.testing.assert_allclose(y.astype(jnp.float32), apply(Norm("batch"))[0], atol=0.05)
 
 
+def test_a_lone_pixel_far_from_a_flat_image_leaves_no_negative_variance(platform):
+    x = jnp.full((1, 256, 256, 1), 3e4).at[0, 128, 128, 0].set(-3e4)
+    y, new = apply(Norm("batch"), x)
+    assert jnp.isfinite(y).all() and (new["batch_stats"]["var"] > 0).all()
+
+
 def test_running_statistics_move_by_a_tenth():
     new = apply(Norm("batch"))[1]["batch_stats"]
     np.testing.assert_allclose(new["mean"], 0.1 * X.mean((0, 1, 2)), rtol=1e-5)
