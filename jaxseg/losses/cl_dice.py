@@ -63,12 +63,21 @@ def skeleton(
     x: Float[Array, "b *spatial k"], counts: Bool[Array, "b *spatial 1"], *, iterations: int
 ) -> Float[Array, "b *spatial k"]:
     """The soft skeleton (algorithm 1) of a map in [0, 1]: what each erosion leaves unopenable."""
-    line = jax.nn.relu(x - _dilated(_eroded(x, counts), counts))
+    line = _over(x, _dilated(_eroded(x, counts), counts))
     for _ in range(iterations):
         x = _eroded(x, counts)
-        ridge = jax.nn.relu(x - _dilated(_eroded(x, counts), counts))
+        ridge = _over(x, _dilated(_eroded(x, counts), counts))
         line = line + jax.nn.relu(ridge - line * ridge)
     return line
+
+
+def _over(x: Array, opening: Array) -> Array:
+    """What x has beyond its opening, with no gradient where that is nothing: in most pixels.
+
+    By comparing: the difference may keep the digits that a product lost when it was rounded to x
+    (as a fused multiply-add), and is then not 0 where both are equal.
+    """
+    return jnp.where(x > opening, x - opening, 0.0)
 
 
 def _eroded(x: Float[Array, "b *spatial k"], counts: Array) -> Array:

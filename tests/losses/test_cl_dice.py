@@ -74,3 +74,21 @@ def test_weights_count_in_the_sums():
 def test_quotients_of_nothing_are_refused():
     with pytest.raises(UserError, match="ClDice.smooth=0.0: must be above 0"):
         ClDice(smooth=0.0)
+
+
+@pytest.mark.parametrize("factor", [0.37, 0.61])
+def test_compiled_for_speed_its_gradient_is_that_of_one_operation_after_another(factor: float):
+    # Where a map is a product, XLA may subtract from it before it is rounded.
+    fast = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+    rng = np.random.default_rng(0)
+    x, above = (jnp.asarray(rng.random((1, 16, 16, 1), np.float32)) for _ in range(2))
+    counts = jnp.ones(x.shape, bool)
+
+    def gradient(x):
+        back = jax.vjp(lambda x: skeleton(factor * x, counts, iterations=1), x)[1]
+        return back(above)[0]
+
+    with jax.disable_jit():
+        expected = gradient(x)
+    ours = jax.jit(gradient, compiler_options=fast)(x)
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
