@@ -63,10 +63,11 @@ def skeleton(
     x: Float[Array, "b *spatial k"], counts: Bool[Array, "b *spatial 1"], *, iterations: int
 ) -> Float[Array, "b *spatial k"]:
     """The soft skeleton (algorithm 1) of a map in [0, 1]: what each erosion leaves unopenable."""
-    line = _over(x, _dilated(_eroded(x, counts), counts))
+    eroded = _eroded(x, counts)
+    line = _over(x, _dilated(eroded, counts))
     for _ in range(iterations):
-        x = _eroded(x, counts)
-        ridge = _over(x, _dilated(_eroded(x, counts), counts))
+        x, eroded = eroded, _eroded(eroded, counts)
+        ridge = _over(x, _dilated(eroded, counts))
         line = line + jax.nn.relu(ridge - line * ridge)
     return line
 
