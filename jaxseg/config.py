@@ -22,7 +22,7 @@ from jaxseg import (
     data,
     disk,
     encoders,
-    hints,
+    fields,
     losses,
     models,
     optimizers,
@@ -30,7 +30,7 @@ from jaxseg import (
     sharding,
 )
 from jaxseg.data import Data
-from jaxseg.errors import UserError, first_line
+from jaxseg.errors import UserError, first_line, unknown
 from jaxseg.metrics import CASE_SCORES, MORE, SCORES
 from jaxseg.overrides import overridden
 from jaxseg.recipes import Supervised
@@ -144,7 +144,7 @@ def _siblings(path: Path) -> list[str]:
 
 def check(experiment: Experiment) -> None:
     """Refuse an experiment that cannot be trained, with a line that names the option."""
-    _check_types(experiment, "")
+    fields.check(experiment)
     recipe, source, evaluation = experiment.recipe, experiment.data, experiment.evaluation
     _check_data_set(source.dataset)
     _check_losses(recipe.losses)
@@ -193,8 +193,7 @@ def check(experiment: Experiment) -> None:
     for metric in evaluation.metrics:
         known = (*SCORES, *MORE, *CASE_SCORES)
         if metric not in known:
-            near = difflib.get_close_matches(metric, known, 1, cutoff=0)[0]
-            raise UserError(f"evaluation.metrics: no metric {metric!r}; the nearest is {near!r}")
+            raise unknown("evaluation.metrics: no metric", metric, known)
     best = experiment.checkpoint.best
     if best is not None and best not in evaluation.metrics:
         raise UserError(
@@ -223,21 +222,6 @@ def _check_losses(terms: Mapping[str, Any]) -> None:
             raise UserError(f"recipe.losses: a term cannot be called {name!r}; rename it")
     if not terms:
         raise UserError('recipe.losses={}: nothing to train on; give {"dice": Dice()}')
-
-
-def _check_types(node: Any, dotted: str) -> None:
-    if isinstance(node, Mapping):
-        children = list(node.items())
-    elif dataclasses.is_dataclass(node) and not isinstance(node, type):
-        wanted = hints.of(type(node))
-        children = [(f.name, getattr(node, f.name)) for f in hints.fields_of(node)]
-        for name, value in children:
-            if not hints.fits(value, wanted[name]):
-                raise hints.misfit(f"{dotted}{name}", value, wanted[name])
-    else:
-        return
-    for name, value in children:
-        _check_types(value, f"{dotted}{name}.")
 
 
 MAY_CHANGE = (
@@ -284,7 +268,7 @@ def to_json(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {key: to_json(child) for key, child in node.items()}
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        children = {f.name: to_json(getattr(node, f.name)) for f in hints.fields_of(node)}
+        children = {name: to_json(child) for name, child in fields.children(node).items()}
         return {CLASS: type(node).__name__, **children}
     raise UserError(
         f"{node!r} cannot stand in an experiment: use numbers, strings, tuples, dicts, modules "
@@ -311,7 +295,7 @@ def _decoded(tree: Any, known: Mapping[str, type]) -> Any:
     name = tree[CLASS]
     if not isinstance(name, str) or name not in known:
         raise UserError(f"unknown class {name!r}: hand your own to load(..., classes=[{name}])")
-    names = {f.name for f in hints.configurable(known[name])}
+    names = set(fields.configurable(known[name]))
     unknown = [key for key in children if key not in names]
     if unknown:
         raise UserError(f"{name} has no field {unknown[0]!r}: written by another version of jaxseg")
@@ -353,7 +337,7 @@ def read_json(path: Path, *, classes: Iterable[type] = ()) -> Experiment:
         experiment = from_json(tree, classes=classes)
         if not isinstance(experiment, Experiment):
             raise UserError("not a jaxseg experiment (its class is not Experiment)")
-        _check_types(experiment, "")
+        fields.check(experiment)
         _check_data_set(experiment.data.dataset)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

@@ -1,13 +1,8 @@
-"""The one exception that means: the user can mend this. And how the commands end with it."""
+"""The one exception that means: the user can mend this. And how it is worded."""
 
-import argparse
-import errno
-import os
-import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
-
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+import difflib
+from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
@@ -17,53 +12,25 @@ class UserError(Exception):
     """
 
 
-def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> None:
-    """Run a command: exit code 0 on success, 2 and one line on stderr on a user's mistake.
+def require(holds: bool, option: str, value: Any, what: str) -> None:
+    """Refuse the value of an option unless ``holds``: ``option=value: must be what``."""
+    if not holds:
+        raise UserError(f"{option}={value!r}: must be {what}")
 
-    So do files that the system refuses and memory that runs out, of host or device.
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not among ``known``; it names the nearest, else all.
+
+    ``what`` says what was looked for, such as ``data.root: unknown name`` or ``no model is
+    called``: it precedes the name.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
-    try:
-        main(arguments)
-    except UserError as error:
-        _fail(str(error), debug)
-    except OSError as error:
-        if error.errno is None or (error.filename is None and error.errno not in FULL_DISK):
-            raise
-        _fail(f"{error.filename or 'output'}: {os.strerror(error.errno)}", debug)
-    except MemoryError as error:
-        _fail(f"out of memory ({str(error) or 'host'}); use smaller images or patches", debug)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except Exception as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):  # how XLA says it; its class is jaxlib's own
-            raise
-        _fail(
-            "the device's memory does not suffice; lower batch_size, data.patch or "
-            f"evaluation.window_batch, or set recipe.accumulate ({error})"[:400],
-            debug,
-        )
-
-
-def parser(**fields: Any) -> argparse.ArgumentParser:
-    """An ArgumentParser whose complaint is a UserError, so one line, instead of the usage."""
-    made = argparse.ArgumentParser(**fields)
-
-    def refuse(message: str) -> NoReturn:
-        raise UserError(f"{message}; `{made.prog} --help` lists all options")
-
-    made.error = refuse
-    return made
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    if near:
+        return UserError(f"{what} {name!r}; the nearest is {near[0]!r}")
+    return UserError(f"{what} {name!r}; there are {', '.join(names) or 'none'}")
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of somebody else's code says, in short."""
+    """The first line of what an error of somebody else's code says, at most 200 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def _fail(line: str, debug: bool) -> None:
-    if debug:
-        raise  # noqa: PLE0704 - called while handling the error
-    print(f"jaxseg: error: {' '.join(line.split())}", file=sys.stderr)
-    raise SystemExit(2)

@@ -16,9 +16,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxseg import checkpoint, config, errors, inference, process, report, sharding
+from jaxseg import checkpoint, command, config, inference, process, report, sharding
 from jaxseg.config import Experiment
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, first_line
 from jaxseg.inference import Tiles
 from jaxseg.metrics import (
     CASE_SCORES,
@@ -312,7 +312,7 @@ def _read_scores(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text()) if path.exists() else {}
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON ({errors.first_line(error)}); remove it") from error
+        raise UserError(f"{path}: not JSON ({first_line(error)}); remove it") from error
     if not isinstance(found, dict):
         raise UserError(f"{path}: not what jaxseg.evaluate writes; remove it")
     return found
@@ -320,7 +320,7 @@ def _read_scores(path: Path) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    parser = errors.parser(
+    parser = command.parser(
         prog="python -m jaxseg.evaluate",
         description="Score a run on a split of its data.",
         epilog="example: python -m jaxseg.evaluate --workdir runs/quickstart --split validation",
@@ -344,4 +344,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command.run(main)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
-from jaxseg import checkpoint, config, disk, errors
+from jaxseg import checkpoint, command, config, disk
 from jaxseg.config import Experiment
 from jaxseg.errors import UserError
 from jaxseg.types import ValidConvolutions, output_size
@@ -165,7 +165,7 @@ def _works(jitted: Any, image: jax.ShapeDtypeStruct, platform: str) -> bool:
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    parser = errors.parser(
+    parser = command.parser(
         prog="python -m jaxseg.export",
         description="Write a run's model as one file that any program with jax can call.",
         epilog="example: python -m jaxseg.export --workdir runs/quickstart "
@@ -185,4 +185,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command.run(main)

@@ -2,14 +2,13 @@
 
 import ast
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 
-from jaxseg import encoders, hints, models
-from jaxseg.errors import UserError, first_line
+from jaxseg import encoders, fields, models
+from jaxseg.errors import UserError, first_line, unknown
 
 
 def overridden(experiment: Any, overrides: Sequence[str]) -> Any:
@@ -44,23 +43,21 @@ def _replaced(node: Any, path: list[str], value: Any, dotted: str) -> Any:
     if isinstance(node, Mapping):
         known = list(node)
     elif dataclasses.is_dataclass(node):
-        known = [f.name for f in hints.fields_of(node)]
+        known = fields.configurable(type(node))
     else:
         what = "None" if node is None else f"a {type(node).__name__}"
         raise UserError(
             f"{dotted}: what stands before {name!r} is {what} and has no field {name!r}"
         )
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-        raise UserError(f"{dotted}: unknown name {name!r}; {hint}")
+        raise unknown(f"{dotted}: unknown name", name, known)
     old = node[name] if isinstance(node, Mapping) else getattr(node, name)
     if rest:
         new = _replaced(old, rest, value, dotted)
     elif isinstance(node, Mapping):
         new = _converted(value, type(old), dotted)
     else:
-        new = _converted(_named(old, value), hints.of(type(node))[name], dotted)
+        new = _converted(_named(old, value), fields.hints(type(node))[name], dotted)
     if isinstance(node, Mapping):
         return {**node, name: new}
     try:
@@ -88,6 +85,6 @@ def _converted(value: Any, hint: Any, dotted: str) -> Any:
         candidates.append(tuple(value))
     candidates.append(value)
     for candidate in candidates:
-        if hints.fits(candidate, hint):
+        if fields.fits(candidate, hint):
             return candidate
-    raise hints.misfit(dotted, value, hint)
+    raise fields.misfit(dotted, value, hint)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from jaxseg import checkpoint, config, disk, errors, inference, process, report
+from jaxseg import checkpoint, command, config, disk, inference, process, report
 from jaxseg.config import Experiment
 from jaxseg.data import images
 from jaxseg.data.cases import moments, normalize
@@ -283,7 +283,7 @@ def _write_overlay(
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    parser = errors.parser(
+    parser = command.parser(
         prog="python -m jaxseg.predict",
         description="Write the label map of an image, or of each image in a folder: PNG, of "
         "volumes and multi-page TIFF a multi-page TIFF, of NIfTI a NIfTI.",
@@ -352,4 +352,4 @@ def _with_bar(files: Iterator[Predicted], count: int) -> Iterator[Predicted]:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command.run(main)

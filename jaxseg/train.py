@@ -13,7 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxseg import checkpoint, config, errors, process, sharding
+from jaxseg import checkpoint, command, config, process, sharding
 from jaxseg.checkpoint import Saver
 from jaxseg.config import Experiment
 from jaxseg.errors import UserError, first_line
@@ -352,7 +352,7 @@ class _Run:
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    parser = errors.parser(
+    parser = command.parser(
         prog="python -m jaxseg.train",
         description="Train an experiment.",
         epilog="example: python -m jaxseg.train --config configs/quickstart.py "
@@ -397,4 +397,4 @@ def _experiment(
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command.run(main)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg import checkpoint, config, errors, evaluate, export, predict, train
+from jaxseg import checkpoint, command, config, evaluate, export, predict, train
 
 ROOT = Path(__file__).parent.parent
 SYNTHETIC = "Synthetic(size=(32, 32), count=(4, 2, 0), radius=(3.0, 5.0))"
@@ -66,10 +66,10 @@ def written(tmp_path):
 def refused(capfd):
     """Runs a command that must fail by the rules; gives its one line."""
 
-    def run(command, *arguments):
+    def run(verb, *arguments):
         capfd.readouterr()
         with pytest.raises(SystemExit) as end:
-            errors.run(command.main, [str(argument) for argument in arguments])
+            command.run(verb.main, [str(argument) for argument in arguments])
         lines = capfd.readouterr().err.splitlines()
         assert end.value.code == 2, lines
         assert len(lines) == 1 and lines[0].startswith("jaxseg: error: "), lines
@@ -213,7 +213,7 @@ def test_a_file_that_turns_bad_while_training_loses_no_step(images, written, ref
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ("stepz=3", "'stepz'; did you mean 'steps'"),
+        ("stepz=3", "'stepz'; the nearest is 'steps'"),
         ("recipe.model=unt", "nearest is 'unet'"),
         ("recipe.model.encoder=resnet3", "nearest is 'resnet"),
         ("steps=0", "steps=0: must be at least 1"),
@@ -294,7 +294,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_a_line(written, refused, tmp_
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments", "message"),
+    ("verb", "arguments", "message"),
     [
         (train, "", "--workdir"),
         (train, "--workdir {run}/new", "--config is missing"),
@@ -304,7 +304,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_a_line(written, refused, tmp_
         (evaluate, "--workdir {run} --step 9", "no step 9"),
         (evaluate, "--workdir {run} --split tset", "no split 'tset'"),
         (evaluate, "--workdir {run} --split test", "the test split is empty"),
-        (evaluate, "--workdir {run} evaluation.windw=3", "did you mean 'window'"),
+        (evaluate, "--workdir {run} evaluation.windw=3", "the nearest is 'window'"),
         (evaluate, "--workdir {run} evaluation.overlap=7.0", "evaluation.overlap=7.0"),
         (evaluate, "--workdir {run} recipe.model.encoder.widths=(4,16)", "recipe.*"),
         (evaluate, "--workdir {run} data.dataset.boundary=True", "num_classes=2"),
@@ -319,10 +319,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_a_line(written, refused, tmp_
         (export, "--workdir {run} --output {config}/m", "could not be made"),
     ],
 )
-def test_arguments_that_cannot_be_are_named(copy, written, refused, command, arguments, message):
+def test_arguments_that_cannot_be_are_named(copy, written, refused, verb, arguments, message):
     before = content(copy)
     given = arguments.format(run=copy, config=written()).split()
-    assert message in refused(command, *given)
+    assert message in refused(verb, *given)
     assert content(copy) == before
 
 
@@ -455,13 +455,13 @@ def test_a_damaged_experiment_is_named_by_every_command(copy, written, refused, 
     before = content(copy)
     save(tmp_path / "in/a.png", np.zeros((32, 32), np.uint8))
     out = tmp_path / "out"
-    for command, *arguments in (
+    for verb, *arguments in (
         (train, "--config", written(), "--resume", "steps=4"),
         (evaluate,),
         (predict, "--input", tmp_path / "in", "--output", out),
         (export, "--output", out / "m"),
     ):
-        assert str(copy) in refused(command, "--workdir", copy, *arguments)
+        assert str(copy) in refused(verb, "--workdir", copy, *arguments)
         assert content(copy) == before
     assert not out.exists()
     assert not Path("pwned").exists()
@@ -479,7 +479,7 @@ def test_damaged_lines_and_summaries_do_not_stop_a_resumed_run(copy, written):
         file.write('[1]\n{"step": "x"}\n\x00{')
     (copy / "summary.json").write_text("{")
     arguments = ["--config", str(written()), "--workdir", str(copy), "--resume", "steps=3"]
-    errors.run(train.main, arguments)
+    command.run(train.main, arguments)
     assert json.loads((copy / "summary.json").read_text())["step"] == 3
 
 
@@ -509,8 +509,8 @@ def test_a_truncated_checkpoint_is_named(copy, written, refused, victim, how):
                 path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 * (how == "cut")])
     before = content(copy)
     resume = (train, "--config", written(), "--resume", "steps=4")
-    for command, *arguments in ((evaluate,), resume):
-        assert f"{copy}/checkpoints/" in refused(command, "--workdir", copy, *arguments)
+    for verb, *arguments in ((evaluate,), resume):
+        assert f"{copy}/checkpoints/" in refused(verb, "--workdir", copy, *arguments)
         assert content(copy) == before
 
 

@@ -67,9 +67,9 @@ def test_models_and_encoders_are_asked_for_by_name(tiny):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("recipe.modle.num_classes=3", "unknown name 'modle'; did you mean 'model'"),
-        ("step=3", "did you mean 'steps'"),
-        ("recipe.losses.dise.weight=1", "did you mean 'dice'"),
+        ("recipe.modle.num_classes=3", "unknown name 'modle'; the nearest is 'model'"),
+        ("step=3", "the nearest is 'steps'"),
+        ("recipe.losses.dise.weight=1", "the nearest is 'dice'"),
         ("steps=many", "steps='many': expected int"),
         ("steps=2.5", "expected int"),
         ("recipe.dtype=float16", "expected .*bfloat16"),

@@ -7,12 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, config, errors
+from jaxseg import checkpoint, command, config
 from jaxseg.checkpoint import Saver
+from jaxseg.command import UserError
 from jaxseg.config import Checkpoints, Evaluation, Experiment
 from jaxseg.data import Data, Synthetic
 from jaxseg.encoders import Plain, ResNet
-from jaxseg.errors import UserError
 from jaxseg.export import export, main
 from jaxseg.models import UNet, UNet2015, UNetMultiOutput
 from jaxseg.recipes import Supervised
@@ -160,7 +160,7 @@ def test_the_command_prints_one_line_that_says_how_to_run_it(flat, tmp_path, cap
 def test_a_mistake_is_one_line_and_exit_code_2(flat, tmp_path, capsys, option, value, said):
     given = {"--workdir": flat, "--output": tmp_path / "m", option: value}
     with pytest.raises(SystemExit) as ended:
-        errors.run(main, [str(word) for pair in given.items() for word in pair])
+        command.run(main, [str(word) for pair in given.items() for word in pair])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

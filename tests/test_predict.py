@@ -11,13 +11,13 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jaxseg import checkpoint, config, disk, errors, inference
+from jaxseg import checkpoint, config, disk, inference
 from jaxseg.checkpoint import Saver
+from jaxseg.command import UserError
 from jaxseg.config import Checkpoints, Evaluation, Experiment
 from jaxseg.data import Data, Folder, Synthetic
 from jaxseg.data.images import read_mask
 from jaxseg.encoders import Plain
-from jaxseg.errors import UserError
 from jaxseg.models import UNet
 from jaxseg.predict import main, predict
 from jaxseg.recipes import Supervised
@@ -317,7 +317,7 @@ def test_a_bad_file_is_one_line_and_exit_code_2_and_those_before_it_stay(
     SPOILT[name](folder / name)
     with pytest.raises(SystemExit) as ended:
         command = ["--workdir", color, "--input", folder, "--output", tmp_path / "out"]
-        errors.run(main, [str(word) for word in command])
+        command.run(main, [str(word) for word in command])
     said = capsys.readouterr().err
     assert ended.value.code == 2
     assert said.count("\n") == 1 and str(folder / name) in said

@@ -23,11 +23,11 @@ SETTINGS = f"""
     jax.config.update("jax_compilation_cache_dir", {str(ROOT / ".cache" / "jax-tests")!r})
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    from jaxseg import config, errors, train
+    from jaxseg import config, command, train
 """
 TRAIN = """
     experiment = config.read_json(config.Path(sys.argv[1]))
-    errors.run(lambda _: train.train(experiment, sys.argv[2], resume="resume" in sys.argv), [])
+    command.run(lambda _: train.train(experiment, sys.argv[2], resume="resume" in sys.argv), [])
 """
 
 

@@ -3,16 +3,15 @@
 ``encoder.strides`` says how much smaller than the image each is.
 """
 
-import difflib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 
 from jaxseg.encoders.plain import Plain
 from jaxseg.encoders.resnet import ResNet
-from jaxseg.errors import UserError
+from jaxseg.errors import unknown
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "plain": Plain,
@@ -23,17 +22,11 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "resnet152": functools.partial(ResNet, depth=152),
 }
 
-__all__ = ["ENCODERS", "Plain", "ResNet", "create", "known"]
+__all__ = ["ENCODERS", "Plain", "ResNet", "create"]
 
 
 def create(name: str, **fields: Any) -> nn.Module:
     """The encoder of that name; UserError names the nearest where there is none."""
-    return ENCODERS[known(name, ENCODERS, "encoder")](**fields)
-
-
-def known(name: str, names: Iterable[str], what: str) -> str:
-    """``name``, if it is one of ``names``; else UserError with the nearest."""
-    if name in names:
-        return name
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0)[0]
-    raise UserError(f"no {what} is called {name!r}; the nearest is {near!r}")
+    if name not in ENCODERS:
+        raise unknown("no encoder is called", name, ENCODERS)
+    return ENCODERS[name](**fields)

@@ -1,11 +1,12 @@
 """Networks, a paper a file. ``MODELS`` is the one list of them."""
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 
 from jaxseg import encoders
+from jaxseg.errors import unknown
+from jaxseg.fields import configurable
 from jaxseg.models.unet import UNet
 from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
@@ -49,10 +50,13 @@ def create(name: str, *, num_classes: int, **fields: Any) -> nn.Module:
 
     UserError names the nearest known model, encoder or field.
     """
-    model = MODELS[encoders.known(name, MODELS, "model")]
-    names = [f.name for f in dataclasses.fields(model) if f.name not in ("parent", "name")]
+    if name not in MODELS:
+        raise unknown("no model is called", name, MODELS)
+    model = MODELS[name]
+    names = configurable(model)
     for field in fields:
-        encoders.known(field, names, f"field of {name}")
+        if field not in names:
+            raise unknown(f"no field of {name} is called", field, names)
     if isinstance(fields.get("encoder"), str):
         fields["encoder"] = encoders.create(fields["encoder"])
     return model(num_classes=num_classes, **fields)

@@ -15,7 +15,7 @@ from flax import linen as nn
 from rich.console import Console
 from rich.table import Table
 
-from jaxseg import cost, errors
+from jaxseg import command, cost
 from jaxseg.encoders import ENCODERS
 from jaxseg.errors import UserError
 from jaxseg.models import MODELS, PAPERS, create
@@ -60,7 +60,7 @@ def fitting_size(model: nn.Module, size: int) -> int:
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
-    parser = errors.parser(
+    parser = command.parser(
         prog="python -m jaxseg.models",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -90,4 +90,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    command.run(main)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jaxseg import errors
+from jaxseg import command
 from jaxseg.encoders import ENCODERS
 from jaxseg.models import MODELS, PAPERS
 from jaxseg.models.__main__ import main
@@ -30,6 +30,6 @@ def test_the_table_names_each_network(capsys):
 
 def test_an_impossible_size_is_refused(capsys):
     with pytest.raises(SystemExit) as stop:
-        errors.run(main, ["--size", "0"])
+        command.run(main, ["--size", "0"])
     said = capsys.readouterr().err
     assert stop.value.code == 2 and said == "jaxseg: error: --size must be at least 1\n"

@@ -1,4 +1,8 @@
-"""Fields that configure, and their type hints: what fits them, and how a message spells them."""
+"""The fields of frozen objects: which of them configure, what fits them, how a message says it.
+
+A class's type hints are the one description of what its fields hold; everything that reads a value
+from outside (a config, an override, JSON) is held to them here.
+"""
 
 import dataclasses
 import functools
@@ -16,20 +20,40 @@ from jaxseg.errors import UserError
 
 
 @functools.cache
-def of(cls: type) -> dict[str, Any]:
-    """The hints of a class's fields."""
+def hints(cls: type) -> dict[str, Any]:
+    """The types of a class's fields, by name."""
     return typing.get_type_hints(cls)
 
 
-def fields_of(node: Any) -> list[dataclasses.Field]:
-    """The fields that configure: those of Linen's own machinery are left out."""
-    return configurable(type(node))
-
-
-def configurable(cls: type) -> list[dataclasses.Field]:
-    """``fields_of`` its objects."""
+def configurable(cls: type) -> list[str]:
+    """The names of the fields that configure; those of Linen's own machinery are left out."""
     linen = ("parent", "name") if issubclass(cls, nn.Module) else ()
-    return [f for f in dataclasses.fields(cls) if f.init and f.name not in linen]
+    return [f.name for f in dataclasses.fields(cls) if f.init and f.name not in linen]
+
+
+def is_object(node: Any) -> bool:
+    """Whether a value is an object of fields: a dataclass or a module, and no class itself."""
+    return dataclasses.is_dataclass(node) and not isinstance(node, type)
+
+
+def children(node: Any) -> dict[str, Any]:
+    """The values below a node of an object graph, by name: fields, or a mapping's items."""
+    if isinstance(node, Mapping):
+        return dict(node)
+    if is_object(node):
+        return {name: getattr(node, name) for name in configurable(type(node))}
+    return {}
+
+
+def check(node: Any, dotted: str = "") -> None:
+    """Refuse an object graph with a value that is not of its field's type, to the last leaf."""
+    if is_object(node):
+        wanted = hints(type(node))
+        for name, value in children(node).items():
+            if not fits(value, wanted[name]):
+                raise misfit(f"{dotted}{name}", value, wanted[name])
+    for name, value in children(node).items():
+        check(value, f"{dotted}{name}.")
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -51,7 +75,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def misfit(name: str, value: Any, hint: Any) -> UserError:
-    """What to say of a value that does not fit; of a dict's, its first item that does not."""
+    """The error for a value that does not fit; of a mapping, for its first item that does not."""
     if typing.get_origin(hint) is Mapping and isinstance(value, Mapping):
         inner = typing.get_args(hint)[1]
         for key, item in value.items():

@@ -1,0 +1,59 @@
+"""What all commands share: their parser, their exit codes, and how they end with an error."""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from jaxseg.errors import UserError
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> None:
+    """Run a command: exit code 0 on success, 2 and one line on stderr on a user's mistake.
+
+    So do files that the system refuses and memory that runs out, of host or device.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        main(arguments)
+    except UserError as error:
+        _fail(str(error), debug)
+    except OSError as error:
+        if error.errno is None or (error.filename is None and error.errno not in FULL_DISK):
+            raise
+        _fail(f"{error.filename or 'output'}: {os.strerror(error.errno)}", debug)
+    except MemoryError as error:
+        _fail(f"out of memory ({str(error) or 'host'}); use smaller images or patches", debug)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # how XLA says it; its class is jaxlib's own
+            raise
+        _fail(
+            "the device's memory does not suffice; lower batch_size, data.patch or "
+            f"evaluation.window_batch, or set recipe.accumulate ({error})"[:400],
+            debug,
+        )
+
+
+def parser(**fields: Any) -> argparse.ArgumentParser:
+    """An ArgumentParser whose complaint is a UserError, so one line, instead of the usage."""
+    made = argparse.ArgumentParser(**fields)
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; `{made.prog} --help` lists all options")
+
+    made.error = refuse
+    return made
+
+
+def _fail(line: str, debug: bool) -> None:
+    if debug:
+        raise  # noqa: PLE0704 - called while handling the error
+    print(f"jaxseg: error: {' '.join(line.split())}", file=sys.stderr)
+    raise SystemExit(2)
