@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClDice:
     """One minus the harmonic mean of how much of each centre line lies in the other's object.
 
@@ -32,17 +33,12 @@ class ClDice:
 
     def __post_init__(self) -> None:
         """Refuse denominators that could vanish."""
-        require(self, "smooth", self.smooth > 0, "above 0")
-        require(self, "iterations", self.iterations >= 0, "at least 0")
+        require(self.smooth > 0, "ClDice.smooth", self.smooth, "above 0")
+        require(self.iterations >= 0, "ClDice.iterations", self.iterations, "at least 0")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         p = chosen(self, jax.nn.softmax(t.logits))

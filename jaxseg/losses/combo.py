@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import jax
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
@@ -15,13 +15,12 @@ from jaxseg.losses.targets import (
     one_vs_rest,
     per_example,
     ratio,
-    require,
     targets,
 )
 from jaxseg.losses.tversky import complement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Combo:
     """``alpha E[-beta g ln p - (1 - beta) (1 - g) ln(1 - p)] + (1 - alpha) (1 - Dice)``.
 
@@ -40,18 +39,13 @@ class Combo:
 
     def __post_init__(self) -> None:
         """Refuse what is no mixture."""
-        require(self, "alpha", 0 <= self.alpha <= 1, "in [0, 1]")
-        require(self, "beta", 0 <= self.beta <= 1, "in [0, 1]")
-        require(self, "smooth", self.smooth >= 0, "at least 0")
+        require(0 <= self.alpha <= 1, "Combo.alpha", self.alpha, "in [0, 1]")
+        require(0 <= self.beta <= 1, "Combo.beta", self.beta, "in [0, 1]")
+        require(self.smooth >= 0, "Combo.smooth", self.smooth, "at least 0")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """At least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         margin = one_vs_rest(t.logits)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import jax
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import class_factors, per_example, ratio, require, targets
+from jaxseg.losses.targets import class_factors, per_example, ratio, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CrossEntropy:
     """Weighted mean over an example's counted pixels, as ``torch.nn.CrossEntropyLoss``.
 
@@ -31,16 +31,16 @@ class CrossEntropy:
 
     def __post_init__(self) -> None:
         """Refuse what is no distribution."""
-        require(self, "label_smoothing", 0 <= self.label_smoothing <= 1, "in [0, 1]")
+        require(
+            0 <= self.label_smoothing <= 1,
+            "CrossEntropy.label_smoothing",
+            self.label_smoothing,
+            "in [0, 1]",
+        )
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """At least 0 (0 at best only without smoothing); 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         classes = class_factors(self, self.class_weights, t.logits)

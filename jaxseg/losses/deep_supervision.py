@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array
 
-from jaxseg.losses.loss import Loss
+from jaxseg.losses.loss import Label, Loss, PerExample, Valid, Weights
 from jaxseg.types import Prediction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeepSupervision:
     """A loss on ``logits`` and every ``auxiliary``, with weights 1, ``decay``, ``decay^2``, ...
 
@@ -25,11 +25,11 @@ class DeepSupervision:
         self,
         loss: Loss,
         prediction: Prediction,
-        label: Int[Array | np.ndarray, " b *spatial"],
+        label: Label,
         *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        valid: Valid = None,
+        weights: Weights = None,
+    ) -> PerExample:
         """The weighted mean; ``loss(prediction.logits, ...)`` itself where nothing is auxiliary."""
         heads = (prediction.logits, *prediction.auxiliary)
         if not self.coarsest and len(heads) > 1:

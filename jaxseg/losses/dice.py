@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 
 import jax
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dice:
     """``1 - mean over classes of (2 I + s) / (P + G + s)``, for each example.
 
@@ -35,16 +36,11 @@ class Dice:
 
     def __post_init__(self) -> None:
         """Refuse denominators that could vanish."""
-        require(self, "smooth", self.smooth >= 0, "at least 0")
+        require(self.smooth >= 0, "Dice.smooth", self.smooth, "at least 0")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         weight = t.pixels[..., None]

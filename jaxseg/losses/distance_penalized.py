@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from jaxseg.losses.distance import distance_out
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
     Targets,
@@ -18,7 +18,7 @@ from jaxseg.losses.targets import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DistancePenalized:
     """``sum_i u_i w_{y_i} (1 + phi_i) (-log p_{i,y_i}) / sum_i u_i w_{y_i}``.
 
@@ -32,13 +32,8 @@ class DistancePenalized:
     spacing: tuple[float, ...] | None = None
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """At least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         counts = t.one_hot * class_factors(self, self.class_weights, t.logits)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
@@ -17,13 +17,12 @@ from jaxseg.losses.targets import (
     per_example,
     power,
     ratio,
-    require,
     targets,
 )
 from jaxseg.losses.tversky import complement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExponentialLogarithmic:
     """``dice E_c[(-ln Dice_c)^gamma] + cross E_i[w_{y_i} (-ln p_{i,y_i})^gamma]``.
 
@@ -44,17 +43,12 @@ class ExponentialLogarithmic:
 
     def __post_init__(self) -> None:
         """Refuse logarithms of 0."""
-        require(self, "smooth", self.smooth > 0, "above 0")
-        require(self, "gamma", self.gamma > 0, "above 0")
+        require(self.smooth > 0, "ExponentialLogarithmic.smooth", self.smooth, "above 0")
+        require(self.gamma > 0, "ExponentialLogarithmic.gamma", self.gamma, "above 0")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """At least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         counts = overlap(t, batch=self.batch)

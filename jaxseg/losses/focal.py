@@ -5,23 +5,14 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import (
-    Classes,
-    chosen,
-    class_factors,
-    per_example,
-    power,
-    ratio,
-    require,
-    targets,
-)
+from jaxseg.losses.targets import Classes, chosen, class_factors, per_example, power, ratio, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Focal:
     """``sum_i u_i a_{y_i} (1 - p_{i,y_i})^gamma (-log p_{i,y_i}) / sum_i u_i``.
 
@@ -48,16 +39,11 @@ class Focal:
 
     def __post_init__(self) -> None:
         """Refuse a factor that grows without bound."""
-        require(self, "gamma", self.gamma >= 0, "at least 0")
+        require(self.gamma >= 0, "Focal.gamma", self.gamma, "at least 0")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """At least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         if self.activation == "softmax":

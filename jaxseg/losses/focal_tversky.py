@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
-
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import Classes, chosen, of_counted, power, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, power, targets
 from jaxseg.losses.tversky import complement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FocalTversky:
     """``mean over classes of (1 - TI_c)^(1 / gamma)`` with the index of `Tversky`.
 
@@ -35,18 +34,15 @@ class FocalTversky:
 
     def __post_init__(self) -> None:
         """Refuse denominators that could vanish."""
-        require(self, "gamma", self.gamma > 0, "above 0")
+        require(self.gamma > 0, "FocalTversky.gamma", self.gamma, "above 0")
         for name in ("alpha", "beta", "smooth"):
-            require(self, name, getattr(self, name) >= 0, "at least 0")
+            require(
+                getattr(self, name) >= 0, f"FocalTversky.{name}", getattr(self, name), "at least 0"
+            )
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         loss = complement(

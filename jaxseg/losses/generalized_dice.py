@@ -5,15 +5,16 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GeneralizedDice:
     """``1 - (2 sum_c w_c I_c + s) / (sum_c w_c (P_c + G_c) + s)``: one ratio of all classes.
 
@@ -34,16 +35,11 @@ class GeneralizedDice:
 
     def __post_init__(self) -> None:
         """Refuse denominators that could vanish."""
-        require(self, "smooth", self.smooth >= 0, "at least 0")
+        require(self.smooth >= 0, "GeneralizedDice.smooth", self.smooth, "at least 0")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         hit, excess, missed = (chosen(self, x) for x in overlap(t, batch=self.batch))

@@ -5,15 +5,15 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.errors import require
 from jaxseg.losses.distance import apart
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import Classes, chosen, per_example, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, per_example, ratio, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Hausdorff:
     """Mean over pixels and classes of ``(p - g)^2 (d_p^alpha + d_g^alpha)``, equation 8.
 
@@ -34,16 +34,11 @@ class Hausdorff:
 
     def __post_init__(self) -> None:
         """Refuse distances that weigh less the longer they are."""
-        require(self, "alpha", self.alpha > 0, "above 0")
+        require(self.alpha > 0, "Hausdorff.alpha", self.alpha, "above 0")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """At least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         p = chosen(self, jax.nn.softmax(t.logits))

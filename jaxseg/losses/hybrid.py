@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import class_factors, per_example, ratio, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Hybrid:
     """``1 - 1/N sum_c sum_i (g ln p + 2 g p / (g^2 + p^2))``.
 
@@ -27,13 +26,8 @@ class Hybrid:
     class_weights: tuple[float, ...] | None = None
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """At least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         counts = t.one_hot * class_factors(self, self.class_weights, t.logits)

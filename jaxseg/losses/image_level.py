@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from jaxseg.losses.loss import Label, PerExample, Valid, Weights
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import counted, over_pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageLevel:
     """Sigmoid cross entropy of ``image_logits`` against the presence of each class in the label.
 
@@ -24,11 +25,11 @@ class ImageLevel:
     def __call__(
         self,
         logits: Float[Array | np.ndarray, "b k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
+        label: Label,
         *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        valid: Valid = None,
+        weights: Weights = None,
+    ) -> PerExample:
         """At least 0. A pixel whose weight is 0 does not make its class present."""
         logits, label = jnp.asarray(logits, jnp.float32), jnp.asarray(label)
         mask = counted(label, None if valid is None else jnp.asarray(valid))

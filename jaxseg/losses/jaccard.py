@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
-
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import Classes, chosen, of_counted, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, targets
 from jaxseg.losses.tversky import complement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Jaccard:
     """``1 - mean over classes of (I + s) / (P + G - I + s)``.
 
@@ -27,16 +26,11 @@ class Jaccard:
 
     def __post_init__(self) -> None:
         """Refuse denominators that could vanish."""
-        require(self, "smooth", self.smooth >= 0, "at least 0")
+        require(self.smooth >= 0, "Jaccard.smooth", self.smooth, "at least 0")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         counts = overlap(t, batch=self.batch)

@@ -1,4 +1,4 @@
-"""The protocol of losses."""
+"""The protocol of losses, and the types of what they take and give."""
 
 from typing import Protocol, runtime_checkable
 
@@ -7,13 +7,25 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxseg.losses.ramp import Ramp
 
+Logits = Float[Array | np.ndarray, "b *spatial k"]
+
+Label = Int[Array | np.ndarray, " b *spatial"]
+"""Classes from 0, and IGNORE."""
+
+Valid = Bool[Array | np.ndarray, " b"] | None
+"""False on padding rows, whose loss is 0; None: every row counts."""
+
+Weights = Float[Array | np.ndarray, " b *spatial"] | None
+"""A factor for each pixel; None: all are 1."""
+
+PerExample = Float[Array, " b"]
+
 
 @runtime_checkable
 class Loss(Protocol):
     """What every loss is: one number an example.
 
-    ``valid`` is False on padding rows, which give 0; ``weights`` is a factor a pixel. ``weight`` is
-    the term's factor in a recipe's sum, which the loss itself does not apply.
+    ``weight`` is the term's factor in a recipe's sum, which the loss itself does not apply.
     """
 
     @property
@@ -22,12 +34,7 @@ class Loss(Protocol):
         ...
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """The loss of each example."""
         ...

@@ -8,9 +8,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.order import descending, unordered
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
@@ -24,7 +24,7 @@ from jaxseg.losses.targets import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LovaszSoftmax:
     """Extension of each class at the errors ``|g - p|``, mean over ``classes``.
 
@@ -38,20 +38,15 @@ class LovaszSoftmax:
     batch: bool = False
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         errors = jnp.abs(t.one_hot - jax.nn.softmax(t.logits))
         return _mean(self, t, errors)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LovaszHinge:
     """Extension at the hinge ``1 - m (2 g - 1)`` of the margin ``m``, cut off below 0.
 
@@ -67,13 +62,8 @@ class LovaszHinge:
     batch: bool = False
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """At least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         hinge = 1.0 - one_vs_rest(t.logits) * (2.0 * t.one_hot - 1.0)

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import Classes, chosen, of_counted, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matthews:
     """``1 - mean over classes of (TP TN - FP FN) / sqrt((TP+FP)(TP+FN)(TN+FP)(TN+FN))``.
 
@@ -28,16 +28,11 @@ class Matthews:
 
     def __post_init__(self) -> None:
         """Refuse denominators that could vanish."""
-        require(self, "smooth", self.smooth > 0, "above 0")
+        require(self.smooth > 0, "Matthews.smooth", self.smooth, "above 0")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """In [0, 2], 1 where prediction and label are unrelated; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         counts = overlap(t, batch=self.batch)

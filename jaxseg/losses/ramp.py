@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxseg.losses.targets import require
+from jaxseg.errors import require
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Ramp:
 
     def __post_init__(self) -> None:
         """Refuse a ramp without a length."""
-        require(self, "steps", self.steps >= 1, "at least 1")
+        require(self.steps >= 1, "Ramp.steps", self.steps, "at least 1")
 
     def at(self, step: Int[Array, ""] | int) -> Float[Array, ""]:
         """The weight of a step, also of a traced one."""

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import jax
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SensitivitySpecificity:
     """``r sum (g - p)^2 g / sum g + (1 - r) sum (g - p)^2 (1 - g) / sum (1 - g)``.
 
@@ -25,16 +25,16 @@ class SensitivitySpecificity:
 
     def __post_init__(self) -> None:
         """Refuse what is no share."""
-        require(self, "sensitivity", 0 <= self.sensitivity <= 1, "in [0, 1]")
+        require(
+            0 <= self.sensitivity <= 1,
+            "SensitivitySpecificity.sensitivity",
+            self.sensitivity,
+            "in [0, 1]",
+        )
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         g, u = t.one_hot, t.pixels[..., None]

@@ -4,10 +4,10 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
+from jaxseg.losses.loss import Label, Logits, Valid, Weights
 from jaxseg.types import IGNORE
 
 Classes = Literal["all", "foreground"] | tuple[int, ...]
@@ -42,11 +42,7 @@ def counted(
 
 
 def targets(
-    logits: Float[Array | np.ndarray, "b *spatial k"],
-    label: Int[Array | np.ndarray, " b *spatial"],
-    *,
-    valid: Bool[Array | np.ndarray, " b"] | None = None,
-    weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
+    logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
 ) -> Targets:
     """Float32 logits, one-hot labels and pixel weights.
 
@@ -139,18 +135,12 @@ def class_factors(
 def chosen(owner: OfClasses, x: Float[Array, "*n k"]) -> Float[Array, "*n c"]:
     """Of all classes on the last axis, those that ``owner.classes`` names."""
     k, wanted = x.shape[-1], owner.classes
+    option = f"{type(owner).__name__}.classes"
     if wanted == "foreground":
-        require(owner, "classes", k > 1, f"another choice for a model of {k} class")
+        require(k > 1, option, wanted, f"another choice for a model of {k} class")
         return x[..., 1:]
     if isinstance(wanted, str):
         return x
     right = bool(wanted) and len({*wanted}) == len(wanted) and all(0 <= c < k for c in wanted)
-    require(owner, "classes", right, f"different numbers of 0 to {k - 1}")
+    require(right, option, wanted, f"different numbers of 0 to {k - 1}")
     return jnp.stack([x[..., c] for c in wanted], -1)
-
-
-def require(owner: object, field: str, holds: bool, what: str) -> None:
-    """Refuse a value of ``owner``'s field in one line."""
-    if not holds:
-        name = type(owner).__name__
-        raise UserError(f"{name}.{field}={getattr(owner, field)}: must be {what}")

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.order import descending, unordered
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import class_factors, require, targets
+from jaxseg.losses.targets import class_factors, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TopK:
     """Mean cross entropy of the ``fraction`` of an example's counted pixels that has the largest.
 
@@ -30,17 +31,13 @@ class TopK:
 
     def __post_init__(self) -> None:
         """Refuse what keeps nothing."""
-        require(self, "fraction", 0 < self.fraction <= 1, "in (0, 1]")
-        require(self, "threshold", 0 < (self.threshold or 0.5) < 1, "in (0, 1)")
+        require(0 < self.fraction <= 1, "TopK.fraction", self.fraction, "in (0, 1]")
+        inside = self.threshold is None or 0 < self.threshold < 1
+        require(inside, "TopK.threshold", self.threshold, "in (0, 1)")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """At least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         rows = t.pixels.shape[0]

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.overlap import Overlap, overlap
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, require, targets
+from jaxseg.losses.targets import Classes, chosen, of_counted, ratio, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tversky:
     """``1 - mean over classes of (TP + s) / (TP + alpha FP + beta FN + s)``, soft counts.
 
@@ -30,16 +31,11 @@ class Tversky:
     def __post_init__(self) -> None:
         """Refuse denominators that could vanish."""
         for name in ("alpha", "beta", "smooth"):
-            require(self, name, getattr(self, name) >= 0, "at least 0")
+            require(getattr(self, name) >= 0, f"Tversky.{name}", getattr(self, name), "at least 0")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         loss = complement(

@@ -5,16 +5,16 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
+from jaxseg.errors import require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import of_counted, per_example, power, ratio, require, targets
+from jaxseg.losses.targets import of_counted, per_example, power, ratio, targets
 from jaxseg.losses.tversky import complement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UnifiedFocal:
     """``share F + (1 - share) T``: cross entropy and Tversky, rare classes first.
 
@@ -38,18 +38,18 @@ class UnifiedFocal:
     def __post_init__(self) -> None:
         """Refuse what is no mixture, and a power that grows at 0."""
         for name in ("share", "delta"):
-            require(self, name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
-        require(self, "gamma", 0 <= self.gamma < 1, "in [0, 1)")
-        require(self, "smooth", self.smooth >= 0, "at least 0")
+            require(
+                0 <= getattr(self, name) <= 1,
+                f"UnifiedFocal.{name}",
+                getattr(self, name),
+                "in [0, 1]",
+            )
+        require(0 <= self.gamma < 1, "UnifiedFocal.gamma", self.gamma, "in [0, 1)")
+        require(self.smooth >= 0, "UnifiedFocal.smooth", self.smooth, "at least 0")
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """At least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         surprise = -jax.nn.log_softmax(t.logits)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
+from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
 from jaxseg.losses.ramp import Ramp
-from jaxseg.losses.targets import of_counted, ratio, require, targets
+from jaxseg.losses.targets import of_counted, ratio, targets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WassersteinDice:
     """``1 - 2 T / (2 T + sum_i W_i)``, ``W_i = sum_c costs[y_i][c] p_{i,c}``, equation 9.
 
@@ -30,21 +30,21 @@ class WassersteinDice:
 
     def __post_init__(self) -> None:
         """Refuse what is no table of costs."""
-        require(self, "smooth", self.smooth >= 0, "at least 0")
+        require(self.smooth >= 0, "WassersteinDice.smooth", self.smooth, "at least 0")
         rows = self.costs or ((0.0, 1.0), (1.0, 0.0))
         square = all(len(row) == len(rows) for row in rows)
         right = square and all(rows[i][i] == 0 for i in range(len(rows)))
         right = right and min(map(min, rows)) >= 0 and max(map(max, rows)) > 0
-        require(self, "costs", right, "square and at least 0, with a diagonal of 0")
+        require(
+            right,
+            "WassersteinDice.costs",
+            self.costs,
+            "square and at least 0, with a diagonal of 0",
+        )
 
     def __call__(
-        self,
-        logits: Float[Array | np.ndarray, "b *spatial k"],
-        label: Int[Array | np.ndarray, " b *spatial"],
-        *,
-        valid: Bool[Array | np.ndarray, " b"] | None = None,
-        weights: Float[Array | np.ndarray, " b *spatial"] | None = None,
-    ) -> Float[Array, " b"]:
+        self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
+    ) -> PerExample:
         """In [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         k = t.logits.shape[-1]

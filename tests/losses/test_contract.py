@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from jaxseg import config
 from jaxseg.losses import (
@@ -15,6 +16,7 @@ from jaxseg.losses import (
     ClDice,
     Combo,
     CrossEntropy,
+    DeepSupervision,
     Dice,
     DistancePenalized,
     ExponentialLogarithmic,
@@ -23,6 +25,7 @@ from jaxseg.losses import (
     GeneralizedDice,
     Hausdorff,
     Hybrid,
+    ImageLevel,
     Jaccard,
     Loss,
     LovaszHinge,
@@ -118,6 +121,27 @@ def test_it_is_a_loss_of_one_number_an_example_compiled_or_not(loss: Loss):
     value = loss(logits, label)
     assert value.shape == (2,) and value.dtype == jnp.float32
     np.testing.assert_allclose(of(loss, logits, label)[0], value, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [CASES[name] for name in LOSSES], ids=LOSSES)
+def test_arguments_of_different_sizes_are_refused(loss: Loss):
+    logits, label = some()
+    wrong = [
+        ((logits, label[:1]), {}),
+        ((logits, label[:, :-1]), {}),
+        ((logits, label), {"valid": np.ones(3, bool)}),
+        ((logits, label), {"weights": np.ones((2, 8, 5), np.float32)}),
+        ((logits, label.astype(np.float32)), {}),
+    ]
+    for given, named in wrong:
+        with pytest.raises(TypeCheckError):
+            loss(*given, **named)
+
+
+def test_fields_have_to_be_named():
+    for cls in (*LOSSES.values(), DeepSupervision, ImageLevel):
+        with pytest.raises(TypeError, match="positional"):
+            cls(1.0)  # pyright: ignore
 
 
 @cases(lambda loss: not isinstance(loss, Boundary) and not getattr(loss, "label_smoothing", 0))
