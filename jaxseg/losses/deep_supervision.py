@@ -1,25 +1,36 @@
 """Deep supervision: one loss at several resolutions (nnU-Net, Isensee et al. 2021)."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Array
 
+from jaxseg.errors import UserError, require
 from jaxseg.losses.loss import Label, Loss, PerExample, Valid, Weights
 from jaxseg.types import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeepSupervision:
-    """A loss on ``logits`` and every ``auxiliary``, with weights 1, ``decay``, ``decay^2``, ...
+    """The sum of a loss over ``logits`` and every ``auxiliary``, each times its weight.
 
-    The weights are divided by their sum, as in nnU-Net (MONAI does not). ``coarsest=False`` gives
-    the last head none, as nnU-Net does; ``decay=1.0`` is the plain mean of UNet++. The label of a
-    coarser head is down-sampled by nearest neighbour (`nearest`).
+    ``weights`` has one number a head, finest first; None: 1, 1/2, 1/4, ... A head whose weight is 0
+    is not computed: nnU-Net gives none to the coarsest, so with four heads ``(1, 1/2, 1/4, 0)``.
+    UNet++ takes the plain mean, ``(1, 1, 1, 1)``. ``normalise`` divides the weights by their sum
+    (nnU-Net); MONAI does not. The label of a coarser head is down-sampled by nearest neighbour
+    (`nearest`).
     """
 
-    decay: float = 0.5
-    coarsest: bool = True
+    weights: tuple[float, ...] | None = None
+    normalise: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse weights that leave nothing to train on, or train against the loss."""
+        given = (1.0,) if self.weights is None else self.weights
+        right = all(w >= 0 for w in given) and 0 < sum(given) < math.inf
+        what = "numbers of at least 0, one of them above 0"
+        require(right, "DeepSupervision.weights", self.weights, what)
 
     def __call__(
         self,
@@ -30,13 +41,15 @@ class DeepSupervision:
         valid: Valid = None,
         weights: Weights = None,
     ) -> PerExample:
-        """The weighted mean; ``loss(prediction.logits, ...)`` itself where nothing is auxiliary."""
+        """The weighted sum; where nothing is auxiliary, the loss of the logits times its weight.
+
+        Raises UserError where the network has another number of heads than there are weights.
+        """
         heads = (prediction.logits, *prediction.auxiliary)
-        if not self.coarsest and len(heads) > 1:
-            heads = heads[:-1]
-        factors = [self.decay**level for level in range(len(heads))]
         total = None
-        for factor, logits in zip(factors, heads, strict=True):
+        for factor, logits in zip(self._factors(len(heads)), heads, strict=True):
+            if factor == 0:
+                continue
             size = logits.shape[1:-1]
             term = loss(
                 logits,
@@ -44,10 +57,21 @@ class DeepSupervision:
                 valid=valid,
                 weights=None if weights is None else nearest(weights, size),
             )
-            term = term if len(heads) == 1 else factor / sum(factors) * term
+            term = term if factor == 1 else factor * term
             total = term if total is None else total + term
         assert total is not None
         return total
+
+    def _factors(self, heads: int) -> list[float]:
+        weights = self.weights
+        if weights is None:
+            weights = tuple(0.5**level for level in range(heads))
+        if len(weights) != heads:
+            raise UserError(
+                f"DeepSupervision.weights has {len(weights)} numbers, but the network {heads} "
+                f"heads, the logits and {heads - 1} auxiliary; give one number a head, finest first"
+            )
+        return [weight / sum(weights) if self.normalise else weight for weight in weights]
 
 
 def nearest(x: Array | np.ndarray, size: tuple[int, ...]) -> Array | np.ndarray:

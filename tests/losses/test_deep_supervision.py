@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxseg.errors import UserError
 from jaxseg.losses import CrossEntropy, DeepSupervision, Dice
 from jaxseg.losses.deep_supervision import nearest
 from jaxseg.types import IGNORE, Prediction
@@ -34,8 +35,10 @@ def test_without_auxiliary_it_is_the_loss_itself():
     "supervision, shares",
     [
         (DeepSupervision(), (4 / 7, 2 / 7, 1 / 7)),
-        (DeepSupervision(coarsest=False), (2 / 3, 1 / 3, 0)),
-        (DeepSupervision(decay=1.0), (1 / 3, 1 / 3, 1 / 3)),
+        (DeepSupervision(normalise=False), (1, 1 / 2, 1 / 4)),
+        (DeepSupervision(weights=(1.0, 0.5, 0.0)), (2 / 3, 1 / 3, 0)),
+        (DeepSupervision(weights=(1.0, 1.0, 1.0)), (1 / 3, 1 / 3, 1 / 3)),
+        (DeepSupervision(weights=(0.0, 3.0, 1.0), normalise=False), (0, 3, 1)),
     ],
 )
 @pytest.mark.parametrize("size", [(8, 8), (8, 8, 8)])
@@ -48,6 +51,38 @@ def test_heads_are_weighted_by_their_depth(supervision, shares, size):
     expected = sum(share * term for share, term in zip(shares, terms, strict=True))
     got = jitted(supervision, CrossEntropy())(prediction, label)
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_a_head_without_weight_is_not_computed():
+    heads, label = some((8, 8), (4, 4))
+    seen = []
+
+    class Seeing:
+        weight = 1.0
+
+        def __call__(self, logits, label, **given):
+            seen.append(logits.shape)
+            return CrossEntropy()(logits, label, **given)
+
+    for weights, size in (((1.0, 0.0), (2, 8, 8, 3)), ((0.0, 1.0), (2, 4, 4, 3))):
+        supervision = DeepSupervision(weights=weights)
+        jitted(supervision, Seeing())(Prediction(heads[0], (heads[1],)), label)
+        assert seen == [size]
+        seen.clear()
+
+
+@pytest.mark.parametrize("weights, n", [((1.0,), 1), ((1.0, 0.5, 0.25), 3)])
+def test_weights_for_another_number_of_heads_are_refused(weights, n):
+    heads, label = some((8, 8), (4, 4))
+    message = f"DeepSupervision.weights has {n} numbers, but the network 2 heads"
+    with pytest.raises(UserError, match=message):
+        DeepSupervision(weights=weights)(Dice(), Prediction(heads[0], (heads[1],)), label)
+
+
+@pytest.mark.parametrize("weights", [(), (0.0, 0.0), (1.0, -0.5), (float("inf"), 1.0)])
+def test_weights_of_nothing_are_refused(weights):
+    with pytest.raises(UserError, match=r"DeepSupervision\.weights=\(.*: must be numbers of at"):
+        DeepSupervision(weights=weights)
 
 
 def test_auxiliary_logits_of_full_size_see_the_whole_label():

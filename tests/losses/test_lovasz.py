@@ -113,5 +113,5 @@ def test_the_margin_of_many_classes_is_the_logit_of_their_softmax():
 
 
 def test_leaving_out_the_only_class_is_refused():
-    with pytest.raises(UserError, match="LovaszHinge.classes=foreground"):
+    with pytest.raises(UserError, match="LovaszHinge.classes='foreground'"):
         LovaszHinge()(np.zeros((1, 2, 1), np.float32), np.zeros((1, 2), np.int32))
