@@ -32,10 +32,10 @@ from jaxseg import (
 from jaxseg.data import Data
 from jaxseg.errors import UserError, first_line, unknown
 from jaxseg.metrics import CASE_SCORES, MORE, SCORES
+from jaxseg.objects import Instances
 from jaxseg.overrides import overridden
 from jaxseg.recipes import Supervised
 from jaxseg.sharding import MeshShape
-from jaxseg.watershed import Instances
 
 
 @dataclass(frozen=True)

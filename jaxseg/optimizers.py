@@ -13,7 +13,11 @@ from typing import Any
 import jax
 import optax
 
-from jaxseg.errors import UserError
+from jaxseg.errors import require
+
+HERE = "recipe.optimizer"
+RATE = f"{HERE}.learning_rate"
+"""Where an experiment has the optimizer and its rate: messages name the option as it is set."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Constant:
 
     def build(self, steps: int) -> optax.Schedule:
         """Rate by step."""
-        _require("learning_rate.value", self.value, self.value >= 0, "at least 0")
+        require(self.value >= 0, f"{RATE}.value", self.value, "at least 0")
         return _warmed(self.warmup, self.value, steps, optax.constant_schedule(self.value))
 
 
@@ -42,7 +46,7 @@ class Poly:
 
     def build(self, steps: int) -> optax.Schedule:
         """Rate by step; 0 at ``steps`` and after."""
-        _require("learning_rate.peak", self.peak, self.peak >= 0, "at least 0")
+        require(self.peak >= 0, f"{RATE}.peak", self.peak, "at least 0")
         left = steps - _fitting(self.warmup, steps)
         decay = optax.polynomial_schedule(self.peak, 0.0, self.power, left)
         return _warmed(self.warmup, self.peak, steps, decay)
@@ -58,8 +62,7 @@ class Cosine:
 
     def build(self, steps: int) -> optax.Schedule:
         """Rate by step; ``end`` at ``steps`` and after."""
-        if not self.peak > 0:
-            raise UserError(f"Cosine.peak={self.peak}: must be above 0")
+        require(self.peak > 0, f"{RATE}.peak", self.peak, "above 0")
         left = steps - _fitting(self.warmup, steps)
         decay = optax.cosine_decay_schedule(self.peak, left, alpha=self.end / self.peak)
         return _warmed(self.warmup, self.peak, steps, decay)
@@ -83,7 +86,7 @@ class SGD:
 
     def build(self, steps: int) -> optax.GradientTransformation:
         """The transformation for a run of ``steps``."""
-        _require("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
+        require(0 <= self.momentum < 1, f"{HERE}.momentum", self.momentum, "in [0, 1)")
         momentum = optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity()
         return _chain(self.clip, _decay(self.weight_decay), momentum, rate=self.rate(steps))
 
@@ -147,26 +150,21 @@ def decays(params: Any) -> Any:
 def _chain(
     clip: float | None, *parts: optax.GradientTransformation, rate: optax.Schedule
 ) -> optax.GradientTransformation:
-    if clip is not None and not clip > 0:
-        raise UserError(f"recipe.optimizer.clip={clip}: must be above 0, or None for no clipping")
+    what = "above 0, or None for no clipping"
+    require(clip is None or clip > 0, f"{HERE}.clip", clip, what)
     clipped = optax.identity() if clip is None else optax.clip_by_global_norm(clip)
     return optax.chain(clipped, *parts, optax.scale_by_learning_rate(rate))
 
 
 def _adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-    _require("b1", b1, 0 <= b1 < 1, "in [0, 1)")
-    _require("b2", b2, 0 <= b2 < 1, "in [0, 1)")
-    _require("eps", eps, eps > 0, "above 0")
+    require(0 <= b1 < 1, f"{HERE}.b1", b1, "in [0, 1)")
+    require(0 <= b2 < 1, f"{HERE}.b2", b2, "in [0, 1)")
+    require(eps > 0, f"{HERE}.eps", eps, "above 0")
     return optax.scale_by_adam(b1, b2, eps)
 
 
-def _require(name: str, value: float, fine: bool, range: str) -> None:
-    if not fine:
-        raise UserError(f"recipe.optimizer.{name}={value}: must be {range}")
-
-
 def _decay(weight_decay: float) -> optax.GradientTransformation:
-    _require("weight_decay", weight_decay, weight_decay >= 0, "at least 0")
+    require(weight_decay >= 0, f"{HERE}.weight_decay", weight_decay, "at least 0")
     if not weight_decay:
         return optax.identity()
     return optax.add_decayed_weights(weight_decay, mask=decays)
@@ -175,7 +173,7 @@ def _decay(weight_decay: float) -> optax.GradientTransformation:
 def _schedule(rate: float | Schedule, steps: int) -> optax.Schedule:
     if not isinstance(rate, int | float):
         return rate.build(steps)
-    _require("learning_rate", rate, rate >= 0, "at least 0")
+    require(rate >= 0, RATE, rate, "at least 0")
     return optax.constant_schedule(rate)
 
 
@@ -189,6 +187,5 @@ def _warmed(warmup: int, peak: float, steps: int, after: optax.Schedule) -> opta
 
 def _fitting(warmup: int, steps: int) -> int:
     """``warmup``, or all but the last step of a shorter run: ``steps=5`` tries a config."""
-    if warmup < 0:
-        raise UserError(f"warmup={warmup}: must be at least 0")
+    require(warmup >= 0, f"{RATE}.warmup", warmup, "at least 0")
     return min(warmup, steps - 1)

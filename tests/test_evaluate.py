@@ -18,11 +18,11 @@ from jaxseg.data.source import semantic
 from jaxseg.errors import UserError
 from jaxseg.evaluate import Evaluator
 from jaxseg.metrics import CASE_SCORES, MORE, Calibration, Confusion, Matches, hausdorff
+from jaxseg.objects import Instances, components
 from jaxseg.overrides import overridden
 from jaxseg.recipes import Supervised
 from jaxseg.sharding import MeshShape
 from jaxseg.types import Prediction
-from jaxseg.watershed import Instances, components
 
 ONE = MeshShape(data=1)
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxseg.errors import UserError
+from jaxseg.errors import require
 
 UNROLL = 8
 """Source pixels compared in one pass over memory."""
@@ -74,8 +74,8 @@ def distance_out(
 
 def _steps(spacing: tuple[float, ...] | None, rank: int) -> Sequence[float]:
     steps = (1.0,) * rank if spacing is None else spacing
-    if len(steps) != rank or not all(step > 0 for step in steps):
-        raise UserError(f"spacing={spacing}: needs {rank} positive numbers, the image's rank")
+    right = len(steps) == rank and all(step > 0 for step in steps)
+    require(right, "spacing", spacing, f"{rank} positive numbers, the image's rank")
     return steps
 
 

@@ -102,7 +102,7 @@ def test_over_the_batch_every_counted_row_has_the_same_value(tensor):
 
 
 def test_leaving_out_the_only_class_is_refused():
-    with pytest.raises(UserError, match="Dice.classes=foreground: .* of 1 class"):
+    with pytest.raises(UserError, match="Dice.classes='foreground': .* of 1 class"):
         Dice(classes="foreground")(np.zeros((1, 2, 1), np.float32), np.zeros((1, 2), np.int32))
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from jaxseg.metrics import CASE_SCORES, Case, Confusion, Objects, boundary_iou, hausdorff, surfaces
+from jaxseg.objects import Instances
 from jaxseg.types import IGNORE
-from jaxseg.watershed import Instances
 
 ONE_A_CASE = [name for name in CASE_SCORES if not name.startswith("coco")]
 

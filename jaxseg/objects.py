@@ -1,6 +1,6 @@
-"""From a semantic map to objects, on the host: connected components, and watersheds that part them.
+"""Objects made of a semantic map, on the host: components, and watersheds that part them.
 
-Of any rank. Objects are numbered from 1 in int32; 0 is background. `Instances` is what an
+Maps have any rank. Objects are numbered from 1 in int32; 0 is background. `Instances` is what an
 experiment says of them.
 """
 
@@ -16,24 +16,35 @@ from skimage.feature import peak_local_max
 from skimage.measure import label
 from skimage.segmentation import relabel_sequential, watershed
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
 from jaxseg.types import IGNORE
 
 Maps = tuple[Int[np.ndarray, "*spatial"], Int[np.ndarray, "*spatial"]]
-"""The class of each pixel, and the number of its object, 0 where it is of none."""
+"""The class of each pixel, and the number of its object, 0 where it belongs to no object."""
+
+
+def background_classes(num_classes: int, class_names: Sequence[str] | None) -> tuple[int, ...]:
+    """The classes that are no object of interest: scores of cases and objects leave them out.
+
+    Class 0, unless the data set says otherwise: where it names its classes, those that it calls
+    "background", and none if no name says so. A single class is not background.
+    """
+    if class_names:
+        return tuple(k for k, name in enumerate(class_names) if name.lower() == "background")
+    return (0,) if num_classes > 1 else ()
 
 
 @dataclass(frozen=True)
 class Instances:
     """How objects are made of classes, for the scores that count objects.
 
-    ``things`` are the classes that have objects; None: all but those called "background" (and the
-    ``boundary``). ``part_by``: "nothing", an object is a connected component of its class;
-    "distance", a watershed parts those that touch at their waists (`part_by_distance`);
-    "boundary", it parts them along the probability of the class ``boundary``, whose pixels are then
-    shared out among the objects around (`part_by_boundary`; DSB2018's rim). ``connectivity`` 1
-    joins pixels that share a face; objects of fewer than ``smallest`` pixels are none. The other
-    fields are those of the two functions.
+    ``things`` are the classes that have objects; None: all but the background
+    (`background_classes`) and the ``boundary``. ``part_by``: "nothing", an object is a connected
+    component of its class; "distance", a watershed parts those that touch at their waists
+    (`part_by_distance`); "boundary", it parts them along the probability of the class
+    ``boundary``, whose pixels then go to the objects around (`part_by_boundary`; DSB2018's rim).
+    ``connectivity`` 1 joins pixels that share a face; objects of fewer than ``smallest`` pixels do
+    not count. The other fields are those of the two functions.
     """
 
     part_by: Literal["nothing", "distance", "boundary"] = "nothing"
@@ -54,9 +65,8 @@ class Instances:
                 'boundary names the class that parts objects, for part_by="boundary"'
             )
         for name in ("connectivity", "smallest", "apart", "smallest_seed"):
-            if getattr(self, name) < 1:
-                value = getattr(self, name)
-                raise UserError(f"evaluation.instances.{name}={value}: must be at least 1")
+            value = getattr(self, name)
+            require(value >= 1, f"evaluation.instances.{name}", value, "at least 1")
 
     def classes(self, num_classes: int, class_names: Sequence[str] | None) -> tuple[int, ...]:
         """The classes that have objects."""
@@ -67,9 +77,8 @@ class Instances:
             )
         if self.things is not None:
             return tuple(k for k in sorted(set(self.things)) if k != self.boundary)
-        names = class_names or [""] * num_classes
-        without = [k for k, name in enumerate(names) if name == "background"]
-        return tuple(k for k in range(num_classes) if k not in (*without, *self._rims()))
+        without = (*background_classes(num_classes, class_names), *self._rims())
+        return tuple(k for k in range(num_classes) if k not in without)
 
     def found(
         self,
@@ -79,7 +88,7 @@ class Instances:
     ) -> Maps:
         """Objects of a label map; ``boundary``: the probability of that class (None: 0 or 1).
 
-        Pixels that end in no object keep their class; those of a boundary of none are IGNORE.
+        Pixels that end in no object keep their class; a boundary around no object becomes IGNORE.
         """
         if self.part_by == "boundary":
             return self._parted(label, things, boundary)
@@ -103,8 +112,8 @@ class Instances:
     ) -> Maps:
         """Objects of the label: ``instance`` where the data set numbers them, else components.
 
-        Of a class ``boundary``, each pixel is its object's. Neither parted by a distance nor
-        without the small ones: what stands in the label is true.
+        Each pixel of the class ``boundary`` belongs to its object. Objects are neither parted by a
+        distance nor left out if they are small: what stands in the label is true.
         """
         if instance is None:
             part_by = "nothing" if self.part_by == "distance" else self.part_by
@@ -153,7 +162,7 @@ def components(
 ) -> Int[np.ndarray, "*spatial"]:
     """Connected parts of a mask; those of fewer than ``smallest`` pixels are background.
 
-    ``connectivity=1`` joins pixels that share a face, up to the rank: that share a corner.
+    ``connectivity=1`` joins pixels that share a face; the rank, those that share a corner.
     """
     return _without_small(np.asarray(label(mask, connectivity=connectivity)), smallest)
 

@@ -4,8 +4,14 @@ import pytest
 from jaxseg.data.source import rim
 from jaxseg.errors import UserError
 from jaxseg.metrics import Matches
+from jaxseg.objects import (
+    Instances,
+    background_classes,
+    components,
+    part_by_boundary,
+    part_by_distance,
+)
 from jaxseg.types import IGNORE
-from jaxseg.watershed import Instances, components, part_by_boundary, part_by_distance
 
 
 def touching(rank: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -69,10 +75,20 @@ def test_objects_are_components_of_each_class_by_default():
     assert numbers.tolist() == [[0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0] * 5]
 
 
+def test_class_0_is_background_unless_the_names_say_otherwise():
+    assert background_classes(3, None) == background_classes(3, ()) == (0,)
+    assert background_classes(3, ("Background", "nucleus", "rim")) == (0,)
+    assert background_classes(2, ("vessel", "background")) == (1,)
+    assert background_classes(2, ("membrane", "cell")) == ()
+    assert background_classes(1, None) == ()
+
+
 def test_things_are_all_classes_but_the_background_and_the_boundary():
     names = ("background", "nucleus", "rim")
     assert Instances().classes(3, names) == (1, 2)
-    assert Instances().classes(3, None) == (0, 1, 2)
+    assert Instances().classes(3, None) == (1, 2)
+    assert Instances().classes(2, ("membrane", "cell")) == (0, 1)
+    assert Instances(things=(0, 1)).classes(3, None) == (0, 1)
     assert Instances(part_by="boundary", boundary=2).classes(3, names) == (1,)
     assert Instances(things=(2, 1)).classes(3, names) == (1, 2)
     with pytest.raises(UserError, match="names class 3; there are 0 to 2"):
@@ -99,7 +115,7 @@ def rimmed() -> tuple[np.ndarray, np.ndarray]:
     return label, objects
 
 
-def test_the_pixels_of_a_boundary_are_shared_out_among_the_objects_around():
+def test_the_pixels_of_a_boundary_go_to_the_objects_around():
     label, objects = rimmed()
     parts = Instances(part_by="boundary", boundary=2)
     for height in (None, np.where(label == 2, 0.9, 0.1)):
