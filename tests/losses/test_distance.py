@@ -64,5 +64,5 @@ def test_it_has_no_gradient():
 
 @pytest.mark.parametrize("spacing", [(1.0,), (1.0, 0.0), (1.0, 1.0, 1.0)])
 def test_a_spacing_of_another_rank_is_refused(spacing):
-    with pytest.raises(UserError, match="spacing=.*needs 2 positive numbers"):
+    with pytest.raises(UserError, match="spacing=.*: must be 2 positive numbers"):
         distance_to(jnp.ones((1, 2, 2, 1), bool), spacing)
