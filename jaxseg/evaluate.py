@@ -26,7 +26,7 @@ from jaxseg.metrics import (
     Case,
     Confusion,
     Evaluated,
-    Objects,
+    ObjectMaps,
     needs_of,
     require_pycocotools,
 )
@@ -157,7 +157,7 @@ class Evaluator:
             height = None if rim is None or probabilities is None else probabilities[..., rim]
             found = self._instances.found(prediction, self._things, height)
             true = self._instances.true(case["label"], self._things, case.get("instance"))
-            fields |= {"found": Objects(*found), "true": Objects(*true)}
+            fields |= {"found": ObjectMaps(*found), "true": ObjectMaps(*true)}
         if "calibration" in given:
             c = given["calibration"]
             fields["calibration"] = np.stack([c.pixels, c.right, c.confidence]).astype(float)

@@ -7,7 +7,7 @@ methods. ``Confusion`` and ``Calibration`` count on the device; all others compu
 from jaxseg.metrics.bootstrap import bootstrap, bootstrap_interval
 from jaxseg.metrics.boundary import boundary_iou
 from jaxseg.metrics.calibration import Calibration
-from jaxseg.metrics.cases import Case, NamedScore, Objects
+from jaxseg.metrics.cases import Case, NamedScore
 from jaxseg.metrics.centerline import centerline_dice
 from jaxseg.metrics.coco import Found, Truth, coco_scores, require_pycocotools
 from jaxseg.metrics.confusion import MORE, SCORES, Confusion, mean
@@ -15,6 +15,7 @@ from jaxseg.metrics.contingency import Contingency
 from jaxseg.metrics.evaluated import Evaluated
 from jaxseg.metrics.instance import Matches, Panoptic, aggregated_jaccard
 from jaxseg.metrics.named import CASE_SCORES, needs_of
+from jaxseg.metrics.object_maps import ObjectMaps, painted
 from jaxseg.metrics.partition import (
     adapted_rand_error,
     foreground_information,
@@ -43,7 +44,7 @@ __all__ = [
     "Found",
     "Matches",
     "NamedScore",
-    "Objects",
+    "ObjectMaps",
     "Panoptic",
     "Surfaces",
     "Truth",
@@ -60,6 +61,7 @@ __all__ = [
     "hausdorff",
     "mean",
     "needs_of",
+    "painted",
     "pixel_error",
     "require_pycocotools",
     "surface_dice",

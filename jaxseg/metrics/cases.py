@@ -1,47 +1,40 @@
-"""What is known of a case, and the kinds of scores that are computed of cases on the host.
+"""A case as scores see it, and the kinds of scores that are computed case by case on the host.
 
-Each makes a record of every case; what it says of a split, and the interval by bootstrap over
-cases, is made of records:
+A score makes a record of every case. Its number for a split, and the interval by bootstrap over
+cases, come from the records:
 
-- most are the score of each class of a case, and then averaged over cases (`PerCase`): unlike those
-  of ``Confusion``, which count all pixels of the split together;
-- `Pooled` ones count over the cases (panoptic quality, calibration), `Coco` ranks objects of all.
+- most score each class of a case and then average over cases (`PerCase`), unlike the scores of
+  ``Confusion``, which count all pixels of the split together;
+- `Pooled` scores add counts over the cases (panoptic quality, calibration); `Coco` ranks the
+  objects of all cases.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from jaxseg.metrics.bootstrap import bootstrap, bootstrap_interval
 from jaxseg.metrics.coco import Found, Truth, coco_of_records, coco_record, coco_resampled
 from jaxseg.metrics.confusion import mean
+from jaxseg.metrics.object_maps import Map, ObjectMaps, painted
 from jaxseg.metrics.surface import Mask, Spacing, Surfaces, surfaces
 from jaxseg.types import IGNORE
 
-Map = Int[np.ndarray, "*spatial"]
 Need = Literal["objects", "probabilities", "calibration"]
 
 
 @dataclass(frozen=True)
-class Objects:
-    """The class of each pixel, and the number of its object, from 1; 0: of none."""
-
-    classes: Map
-    numbers: Map
-
-    def of(self, number: int) -> Map:
-        """The objects of one class."""
-        return np.where(self.classes == number, self.numbers, 0)
-
-
-@dataclass(frozen=True)
 class Case:
-    """What is known of one case; what no score that is named needs is None.
+    """What is known about one case; a field that no named score needs is None.
 
     ``leave_out`` are the classes without a score (the background), ``things`` those with objects.
+    ``found`` and ``true`` are the objects of prediction and label. ``detections`` are the objects
+    of a network that gives them itself, with scores; they may overlap. Without ``found``, scores of
+    object maps see the detections painted (`painted`).
     """
 
     prediction: Map
@@ -50,8 +43,9 @@ class Case:
     spacing: Spacing = None
     leave_out: Sequence[int] = ()
     things: Sequence[int] = ()
-    found: Objects | None = None
-    true: Objects | None = None
+    found: ObjectMaps | None = None
+    true: ObjectMaps | None = None
+    detections: tuple[Found, ...] | None = None
     probabilities: Float[np.ndarray, "*spatial k"] | None = None
     calibration: Float[np.ndarray, "3 bins"] | None = None
     _surfaces: dict[tuple[int, bool], Surfaces] = field(default_factory=dict, repr=False)
@@ -61,17 +55,26 @@ class Case:
         return (self.prediction == number) & (self.label != IGNORE), self.label == number
 
     def surfaces(self, number: int, *, subvoxel: bool = False) -> Surfaces:
-        """Of one class, computed once for all scores."""
+        """The surfaces of one class in prediction and label, computed once for all scores."""
         key = number, subvoxel
         if key not in self._surfaces:
             masks = self.masks(number)
             self._surfaces[key] = surfaces(*masks, subvoxel=subvoxel, spacing=self.spacing)
         return self._surfaces[key]
 
+    @functools.cached_property
+    def predicted(self) -> ObjectMaps:
+        """The objects of the prediction as maps: ``found``, or else the painted detections."""
+        if self.found is not None:
+            return self.found
+        assert self.detections is not None
+        of_things = [one for one in self.detections if one.category in self.things]
+        return painted(of_things, self.prediction)
+
     def objects(self, number: int) -> tuple[Map, Map]:
-        """Prediction's and label's of one class; pixels whose label is IGNORE are of none."""
-        assert self.found is not None and self.true is not None
-        return np.where(self.label == IGNORE, 0, self.found.of(number)), self.true.of(number)
+        """Objects of one class in prediction and label; none where the label is IGNORE."""
+        assert self.true is not None
+        return np.where(self.label == IGNORE, 0, self.predicted.of(number)), self.true.of(number)
 
 
 @runtime_checkable
@@ -172,9 +175,10 @@ class Pooled:
 
 @dataclass(frozen=True)
 class Coco:
-    """One of COCO's numbers, of the objects of all cases and classes; images only.
+    """One of COCO's numbers, over the objects of all cases and classes; images only.
 
-    An object's score is the mean probability of its class over its pixels. Where the label is
+    Objects are the ``detections`` of a case where it has them. Otherwise they come from its maps,
+    and an object's score is the mean probability of its class over its pixels. Where the label is
     IGNORE lies a crowd of every class: what is found there is no mistake.
     """
 
@@ -185,26 +189,33 @@ class Coco:
 
     def of(self, case: Case) -> Any:
         """The annotations of found and true objects, masks run-length encoded."""
-        assert case.found is not None and case.true is not None and case.probabilities is not None
-        found, truths = [], []
-        void = case.label == IGNORE
+        assert case.true is not None
+        truths, void = [], case.label == IGNORE
         for k in case.things:
-            of_class = case.found.of(k)
-            for number in np.unique(of_class[of_class > 0]):
-                mask = of_class == number
-                score = float(case.probabilities[..., k][mask].mean())
-                found.append(Found(0, k, mask, score))
-            of_class = case.true.of(k)
-            numbers = np.unique(of_class[of_class > 0])
-            truths += [Truth(0, k, of_class == number) for number in numbers]
+            truths += [Truth(0, k, mask) for mask in _masks(case.true.of(k))]
             if void.any():
                 truths.append(Truth(0, k, void, crowd=True))
-        return coco_record(found, truths)
+        return coco_record(_detections(case), truths)
 
     def total(self, records: Sequence[Any]) -> tuple[float, None]:
-        """Of all objects together."""
+        """The number over all objects together."""
         return coco_of_records(records)[self.stat], None
 
     def interval(self, records: Sequence[Any]) -> tuple[float, float]:
-        """Of the objects of drawn images."""
+        """The interval over drawn images."""
         return bootstrap(coco_resampled(records, self.stat), len(records), draws=200)
+
+
+def _detections(case: Case) -> list[Found]:
+    if case.detections is not None:
+        return [one for one in case.detections if one.category in case.things]
+    assert case.found is not None and case.probabilities is not None
+    return [
+        Found(0, k, mask, float(case.probabilities[..., k][mask].mean()))
+        for k in case.things
+        for mask in _masks(case.found.of(k))
+    ]
+
+
+def _masks(numbers: Map) -> list[Mask]:
+    return [numbers == number for number in np.unique(numbers[numbers > 0])]

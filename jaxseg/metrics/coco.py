@@ -19,22 +19,22 @@ STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs
 Kind = Literal["segm", "bbox"]
 
 Record = Mapping[str, Any]
-"""What is found and true in one image, masks run-length encoded: plain numbers and bytes."""
+"""The found and the true objects of one image, masks run-length encoded: numbers and bytes."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """An object that was predicted, in image number ``image``."""
+    """An object that was predicted, in image number ``image``; COCO's numbers are of 2-D masks."""
 
     image: int
     category: int
-    mask: Bool[np.ndarray, "h w"]
+    mask: Bool[np.ndarray, "*spatial"]
     score: float
 
 
 @dataclass(frozen=True)
 class Truth:
-    """An object of the label; of a ``crowd``, any part may be found any number of times."""
+    """An object of the label; any part of a ``crowd`` may be found any number of times."""
 
     image: int
     category: int
@@ -43,7 +43,7 @@ class Truth:
 
 
 def require_pycocotools() -> None:
-    """UserError where it is not installed."""
+    """Raise UserError where pycocotools is not installed."""
     if importlib.util.find_spec("pycocotools") is None:
         raise UserError('COCO scores need pycocotools: pip install "jaxseg[instance]"')
 
@@ -65,7 +65,7 @@ def coco_scores(
 
 
 def coco_record(found: Sequence[Found], truths: Sequence[Truth]) -> Record:
-    """Of one image, whatever its number."""
+    """The record of one image, whatever its number."""
     return {
         "found": [{"score": float(x.score), **_annotation(x)} for x in found],
         "true": [{"iscrowd": int(x.crowd), **_annotation(x)} for x in truths],
@@ -73,7 +73,7 @@ def coco_record(found: Sequence[Found], truths: Sequence[Truth]) -> Record:
 
 
 def coco_of_records(records: Sequence[Record], *, kind: Kind = "segm") -> dict[str, float]:
-    """`coco_scores` of images that are kept as records."""
+    """The numbers of `coco_scores` for images that are kept as records."""
     evaluation = _evaluation(records, kind)
     if evaluation is None:
         return dict.fromkeys(STATS, float("nan"))
@@ -85,7 +85,7 @@ def coco_of_records(records: Sequence[Record], *, kind: Kind = "segm") -> dict[s
 def coco_resampled(
     records: Sequence[Record], stat: str, *, kind: Kind = "segm"
 ) -> Callable[[Int[np.ndarray, " n"]], float]:
-    """A function that gives a number of ``STATS`` of as many images as there are, drawn again.
+    """A function from the numbers of drawn images to the ``stat`` of those images.
 
     Objects are matched once; each draw only ranks them.
     """
@@ -109,7 +109,7 @@ def coco_resampled(
 
 
 def _evaluation(records: Sequence[Record], kind: Kind) -> Any:
-    """Matched but not ranked; None where there is nothing to find."""
+    """An evaluation that has matched objects, not yet ranked; None where the label has none."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -118,6 +118,8 @@ def _evaluation(records: Sequence[Record], kind: Kind) -> Any:
         return [{"id": n, "image_id": i, **row} for n, (i, row) in enumerate(rows, start=1)]
 
     found, true = numbered("found"), numbered("true")
+    if kind == "segm":  # a result's size would be that of its box, where it has one
+        found = [{key: row[key] for key in row if key != "bbox"} for row in found]
     if not true:
         return None
     categories = sorted({row["category_id"] for row in (*found, *true)})
@@ -137,19 +139,19 @@ def _evaluation(records: Sequence[Record], kind: Kind) -> Any:
 
 
 def _size(record: Record) -> dict[str, int]:
-    """Which pycocotools asks for, though every mask has its own; of an empty image it does not."""
+    """An image's size, which pycocotools asks for although every mask has its own."""
     sizes = [row["segmentation"]["size"] for row in (*record["true"], *record["found"])]
     return dict(zip(("height", "width"), sizes[0] if sizes else (0, 0), strict=True))
 
 
 def _place(stat: str) -> tuple[int, int]:
-    """Which area it is of (0: all), and of how many objects an image."""
+    """The place of ``stat``: number of its range of areas (0: all), and objects an image."""
     area = {"s": 1, "m": 2, "l": 3}.get(stat[-1], 0)
     return area, int(stat[2:]) if stat in ("AR1", "AR10") else 100
 
 
 def _stat(evaluation: Any, stat: str) -> float:
-    """As pycocotools' summary, which prints it: mean of what is not -1."""
+    """The mean of what is not -1, which pycocotools' own summary prints."""
     area, limit = _place(stat)
     params = evaluation.params
     area = area if len(params.areaRng) > 1 else 0

@@ -13,9 +13,10 @@ from jaxtyping import Float
 
 from jaxseg.metrics.boundary import boundary_iou
 from jaxseg.metrics.calibration import Calibration
-from jaxseg.metrics.cases import Case, Coco, Map, NamedScore, Need, PerCase, Pooled
+from jaxseg.metrics.cases import Case, Coco, NamedScore, Need, PerCase, Pooled
 from jaxseg.metrics.centerline import centerline_dice
 from jaxseg.metrics.instance import Matches, Panoptic, aggregated_jaccard
+from jaxseg.metrics.object_maps import Map
 from jaxseg.metrics.partition import (
     adapted_rand_error,
     foreground_information,
@@ -48,9 +49,10 @@ def _pixel_error(case: Case, number: int) -> float:
 
 
 def _panoptic(case: Case) -> Float[np.ndarray, "4 k"]:
-    assert case.found is not None and case.true is not None
-    found, true = case.found, case.true
-    # What is of no object in a class of things is of no segment; in the label, it is no void.
+    assert case.true is not None
+    found, true = case.predicted, case.true
+    # A predicted pixel of a class of things that has no object is in no segment. Not so in the
+    # label, where IGNORE would make it void.
     none = np.isin(found.classes, case.things) & (found.numbers == 0)
     pq = Panoptic.of(
         np.where(none, IGNORE, found.classes),

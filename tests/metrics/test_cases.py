@@ -3,7 +3,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxseg.metrics import CASE_SCORES, Case, Confusion, Objects, boundary_iou, hausdorff, surfaces
+from jaxseg.metrics import (
+    CASE_SCORES,
+    Case,
+    Confusion,
+    Found,
+    ObjectMaps,
+    boundary_iou,
+    hausdorff,
+    painted,
+    surfaces,
+)
 from jaxseg.objects import Instances
 from jaxseg.types import IGNORE
 
@@ -33,8 +43,8 @@ def known(prediction, label, k: int = 3, spacing=None, leave_out=(), sure: float
         spacing=spacing,
         leave_out=leave_out,
         things=things,
-        found=Objects(*parts.found(prediction, things)),
-        true=Objects(*parts.true(label, things)),
+        found=ObjectMaps(*parts.found(prediction, things)),
+        true=ObjectMaps(*parts.true(label, things)),
         probabilities=sure * one_hot + (1 - sure) / (k - 1) * (1 - one_hot),
         calibration=np.array([[seen.sum()], [right], [sure * seen.sum()]], float),
     )
@@ -143,6 +153,36 @@ def test_cocos_crowd_is_what_is_ignored():
     assert total("coco_ap", known(prediction, label, k=2, leave_out=(0,)))[0] > 1 - 1e-9
     without = np.where(label == IGNORE, 0, label)
     assert total("coco_ap", known(prediction, without, k=2, leave_out=(0,)))[0] < 1 - 1e-9
+
+
+def test_detections_that_overlap_are_painted_by_ascending_score():
+    masks = np.zeros((4, 1, 6), bool)
+    masks[0, 0, :4], masks[1, 0, 2:], masks[2, 0, 1], masks[3, 0, 3] = True, True, True, True
+    first, second, lost, other = (
+        Found(0, k, mask, score)
+        for k, mask, score in zip((1, 1, 2, 2), masks, (0.9, 0.5, 0.1, 0.9), strict=True)
+    )
+    maps = painted((first, second, lost, other), np.zeros((1, 6), np.int32))
+    assert maps.classes.tolist() == [[1, 1, 1, 1, 1, 1]]
+    assert maps.numbers.tolist() == [[4, 4, 4, 4, 2, 2]]  # of equal scores the first is on top
+    empty = painted((), np.array([[0, 2]], np.int32))
+    assert empty.classes.tolist() == [[0, 2]] and not empty.numbers.any()
+
+
+@pytest.mark.parametrize("name", ["ap", "aji", "pq", "v_rand", "voi"])
+def test_scores_of_object_maps_see_detections_as_they_are_painted(name):
+    prediction, label = pair()
+    case = known(prediction, label, leave_out=(0,))
+    assert case.found is not None
+    numbers = np.unique(case.found.numbers[case.found.numbers > 0])
+    masks = [case.found.numbers == n for n in numbers]
+    given = [Found(0, int(prediction[m].max()), m, 0.5) for m in masks]
+    below = Found(0, 2, given[0].mask, 0.1)  # covered whole
+    no_thing = Found(0, 0, np.ones_like(given[0].mask), 0.9)  # class 0 has no objects
+    drawn = dataclasses.replace(
+        case, prediction=0 * prediction, found=None, detections=(no_thing, *given, below)
+    )
+    np.testing.assert_allclose(total(name, drawn)[0], total(name, case)[0])
 
 
 def test_cocos_objects_are_ranked_by_their_probability():

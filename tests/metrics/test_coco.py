@@ -1,8 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.metrics import Found, Truth, coco_scores
+from jaxseg.metrics import Case, Found, ObjectMaps, Truth, coco_scores
+from jaxseg.metrics.cases import Coco
 from jaxseg.metrics.coco import (
     STATS,
     Record,
@@ -10,6 +13,7 @@ from jaxseg.metrics.coco import (
     coco_record,
     coco_resampled,
 )
+from jaxseg.types import IGNORE
 
 GOLDEN = {  # coco.json, in the order of STATS
     "bbox": [0.6009075908, 0.9587458746, 0.8143564356, 0.4065346535, 0.65, 0.8,
@@ -62,6 +66,38 @@ def test_without_pycocotools_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'pip install "jaxseg\[instance\]"'):
         coco_scores(*discs())
+
+
+def test_the_size_of_a_mask_is_its_own_area_not_that_of_its_box():
+    pytest.importorskip("pycocotools")
+    ring = disc(100, 100, 50) & ~disc(100, 100, 48)
+    assert ring.sum() < 32**2 < 96**2 < 101**2
+    # Found before all, the ring is a mistake among the small masks, not among the large ones.
+    true = disc(20, 20, 5), disc(100, 100, 80)
+    found = [Found(1, 1, ring, 0.9), *(Found(1, 1, mask, 0.8) for mask in true)]
+    scores = coco_scores(found, [Truth(1, 1, mask) for mask in true])
+    assert scores["APs"] == pytest.approx(0.5) and scores["APl"] == pytest.approx(1)
+    boxes = coco_scores(found, [Truth(1, 1, mask) for mask in true], kind="bbox")
+    assert boxes["APs"] == pytest.approx(1) and boxes["APl"] == pytest.approx(0.5)
+
+
+def test_coco_of_a_networks_detections_is_pycocotools_golden():
+    pytest.importorskip("pycocotools")
+    found, truths = discs()
+    cases = []
+    for image in (1, 2, 3):
+        label, numbers = np.zeros((2, 200, 200), np.int32)
+        for number, one in enumerate(truths, start=1):
+            if one.image == image:  # the crowd is one of every class here
+                label[one.mask] = IGNORE if one.crowd else one.category
+                numbers[one.mask] = 0 if one.crowd else number
+        of_image = tuple(one for one in found if one.image == image)
+        case = Case(0 * label, label, 3, things=(1, 2), detections=of_image)
+        cases.append(dataclasses.replace(case, true=ObjectMaps(label, numbers)))
+    for stat, golden in zip(STATS, GOLDEN["segm"], strict=True):
+        score = Coco(stat)
+        got = score.total([score.of(case) for case in cases])[0]
+        np.testing.assert_allclose(got, golden, rtol=1e-6, err_msg=stat)
 
 
 def records() -> list[Record]:
