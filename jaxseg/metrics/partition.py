@@ -1,4 +1,4 @@
-"""Two partitions of an image into segments compared: Rand and information scores, VOI.
+"""Scores of two partitions of an image into segments: Rand, information, VOI.
 
 `foreground_rand` and `foreground_information` are V_Rand and V_Info of the ISBI 2012 challenge of
 neuronal structures (Arganda-Carreras et al. 2015, https://doi.org/10.3389/fnana.2015.00142). The
@@ -7,9 +7,13 @@ best of several thresholds of the prediction; here there is one prediction. Its 
 Trainable Segmentation) could not be run beside: where borders are wide, its lines may lie a pixel
 elsewhere.
 
-0 in the label is its border, and is left out. 0 in the prediction, where the label has a segment,
-is by default so many segments of one pixel (as SNEMI3D and the challenge count);
-`border="segment"` makes it one segment.
+0 in the label is its border, and is left out. Pixels of 0 in the prediction, where the label has a
+segment, are by default each a segment of one pixel (as SNEMI3D and the challenge count);
+`border="segment"` makes them one segment.
+
+`skimage.metrics` has `adapted_rand_error` and `variation_of_information` too, and the tests hold
+ours against them. Ours remain for what stands in `contingency.py` (IGNORE, large numbers, speed),
+and because scikit-image's error is NaN where every segment is one pixel.
 """
 
 from typing import Literal
@@ -59,7 +63,7 @@ def foreground_information(
 def thinned(segments: Segments) -> Int[np.ndarray, "*spatial"]:
     """Segments grown over the border (0) between them until a line of one pixel is left.
 
-    So the width of a membrane does not count.
+    After that the width of a membrane does not count.
     """
     distance = np.asarray(ndimage.distance_transform_edt(segments == 0))
     return np.asarray(watershed(distance, segments, watershed_line=True), np.int32)
@@ -111,14 +115,14 @@ def variation_of_information(
 def pixel_error(
     prediction: Bool[np.ndarray, "*spatial"], label: Bool[np.ndarray, "*spatial"]
 ) -> float:
-    """Share of pixels of two binary maps that differ: the challenge's, without warping."""
+    """Share of the pixels in which two binary maps differ: the challenge's, without warping."""
     return float(np.mean(prediction != label))
 
 
 def _shares(
     prediction: Segments, label: Segments, border: Border
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shares of the label's foreground: of each pair, of the prediction's and of its segments."""
+    """Shares of the label's foreground, by pair and by segment of prediction and of label."""
     pairs = Contingency.of(prediction, label)
     pairs = pairs.where(pairs.labels != 0)
     n = pairs.counts.sum()
@@ -137,7 +141,7 @@ def _shares(
 
 
 def _each(names: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Pixels of each segment, as floats: their squares pass what int64 holds."""
+    """The number of pixels of each segment, as floats: squares may pass what int64 holds."""
     _, index = np.unique(names, return_inverse=True)
     return np.bincount(index, counts) if counts.size else np.zeros(0)
 

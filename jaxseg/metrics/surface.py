@@ -1,21 +1,24 @@
 """Distances between the surfaces of two masks: Hausdorff, its percentiles, average, surface Dice.
 
-On the host, of boolean masks of any rank, with the `spacing` of pixels along each axis: in its unit
-(mm where the data set gives it), or in pixels without. A score of which one mask is empty is NaN
-(MONAI; medpy raises an error).
+All run on the host, for boolean masks of any rank. Distances have the unit of `spacing`, the size
+of a pixel along each axis (mm where the data set gives it), or are in pixels without one. Where a
+mask is empty the score is NaN (MONAI; medpy raises an error); `named.py` has what a missed object
+costs.
 
-The surface of a mask are its pixels that erosion by the cross takes away (`connectivity=1`; 2 and
-more erode by a fuller structure, as medpy's option of that name); what lies outside the image is
-not in the mask, so pixels on the image's border count. Each counts once (MONAI, medpy);
+The surface of a mask is made of the pixels that erosion by the cross takes away (`connectivity=1`;
+2 and more erode by a fuller structure, as medpy's option of that name). What lies outside the image
+is not in the mask, so pixels on the image's border count. Each counts once (MONAI, medpy);
 `subvoxel=True` weighs by the length or area of the surface that passes between pixels instead,
 measured at the corners of the grid (DeepMind's `surface-distance`; 2-D and 3-D).
+`skimage.metrics.hausdorff_distance` measures between all pixels of two masks, not their surfaces,
+and without a spacing: a hole in a mask has another distance there.
 
 HD95 is not one metric. The default is the larger of the two directed percentiles (MONAI,
 MetricsReloaded, and with areas DeepMind); `pooled=True` is the percentile of both directions'
 distances together (medpy, and with it many papers of the years of BraTS and nnU-Net). A false blob
-of four pixels can make 10.4 of 3.2. Averages are of both surfaces' pixels together (medpy and MONAI
-symmetric); `of="prediction"` is from its surface to the label's alone, `of="label"` the reverse
-(MONAI's and medpy's ASD; DeepMind returns these two).
+of four pixels can make 10.4 of 3.2. Averages are taken over both surfaces' pixels together (medpy
+and MONAI symmetric); `of="prediction"` is from its surface to the label's alone, `of="label"` the
+reverse (MONAI's and medpy's ASD; DeepMind returns these two).
 """
 
 import functools
@@ -39,19 +42,19 @@ class Surface(NamedTuple):
     """The pixels of one mask's surface."""
 
     distances: Float[np.ndarray, " n"]
-    """To the other mask's."""
+    """Distance of each to the other mask's surface."""
     areas: Float[np.ndarray, " n"]
 
 
 class Surfaces(NamedTuple):
-    """Those of two masks, once computed for all scores; both are empty where a mask is."""
+    """The surfaces of two masks, computed once for all scores; both empty where a mask is."""
 
     prediction: Surface
     label: Surface
     subvoxel: bool = False
 
     def hausdorff(self, percentile: float = 100.0, *, pooled: bool = False) -> float:
-        """See `hausdorff`."""
+        """Hausdorff distance, see `hausdorff`."""
         if not self.label.areas.size:
             return float("nan")
         of = _share if self.subvoxel else _percentile
@@ -59,12 +62,12 @@ class Surfaces(NamedTuple):
         return max(of(side, percentile) for side in sides)
 
     def average(self, of: Of = "both") -> float:
-        """See `average_distance`."""
+        """Average distance, see `average_distance`."""
         distances, areas = self._side(of)
         return float((distances * areas).sum() / areas.sum()) if areas.size else float("nan")
 
     def dice(self, tolerance: float = 1.0, of: Of = "both") -> float:
-        """See `surface_dice`."""
+        """Surface Dice, see `surface_dice`."""
         distances, areas = self._side(of)
         near = areas[distances <= tolerance].sum()
         return float(near / areas.sum()) if areas.size else float("nan")
@@ -98,7 +101,10 @@ def surfaces(
     spacing: Spacing = None,
     connectivity: int = 1,
 ) -> Surfaces:
-    """What every score of this file is made of; `connectivity` is of pixels, not of areas."""
+    """The surfaces from which every score of this file follows.
+
+    `connectivity` belongs to surfaces of pixels, not to those of areas.
+    """
     if not prediction.any() or not label.any():
         nothing = Surface(np.zeros(0), np.zeros(0))
         return Surfaces(nothing, nothing, subvoxel)
@@ -181,7 +187,7 @@ def _percentile(side: Surface, percentile: float) -> float:
 
 
 def _share(side: Surface, percentile: float) -> float:
-    """The least distance within which lies this share of the area."""
+    """The least distance within which this share of the area lies."""
     order = np.argsort(side.distances)
     shares = np.cumsum(side.areas[order]) / side.areas.sum()
     at = np.searchsorted(shares, percentile / 100)
@@ -189,9 +195,9 @@ def _share(side: Surface, percentile: float) -> float:
 
 
 def _to(target: Mask, source: Mask, spacing: Spacing) -> Float[np.ndarray, " n"]:
-    """From each pixel of `source`, in the order of the array, to the nearest of `target`.
+    """Distance from each pixel of `source`, in the array's order, to the nearest of `target`.
 
-    `target` is not empty.
+    `target` must not be empty.
     """
     around, goal = (np.pad(x, REACH) for x in (source, target))
     at, goal = np.flatnonzero(around), goal.ravel()
@@ -220,7 +226,7 @@ def _steps(spacing: tuple[float, ...]) -> list[tuple[np.ndarray, float]]:
 
 
 def _far(target: Mask, places: tuple[np.ndarray, ...], spacing: Spacing) -> np.ndarray:
-    """From `places`, counted in the padded array, by the transform of the whole box."""
+    """Distance from each of `places` (of the padded array), by a transform of the whole box."""
     # Of the transform only the nearest pixels' places are taken: distances of all the box's pixels
     # cost more than the transform. A KDTree of the surface is five times faster for two spheres,
     # but takes a minute for a box inside a box: the search of a far surface visits most of it.
@@ -236,7 +242,7 @@ def _far(target: Mask, places: tuple[np.ndarray, ...], spacing: Spacing) -> np.n
 
 
 def _bounding_box(mask: Mask) -> tuple[slice, ...]:
-    """Of what is in the mask, which must not be empty."""
+    """The smallest box that holds the mask, which must not be empty."""
     box = []
     for axis in range(mask.ndim):
         others = tuple(i for i in range(mask.ndim) if i != axis)
@@ -246,7 +252,7 @@ def _bounding_box(mask: Mask) -> tuple[slice, ...]:
 
 
 def _codes(mask: Mask) -> np.ndarray:
-    """Which of the 2^rank pixels around each corner of the grid are in the mask, as bits."""
+    """For each corner of the grid, as bits: which of the 2^rank pixels around are in the mask."""
     padded = np.pad(mask, 1).astype(np.uint8)
     code = np.zeros([n - 1 for n in padded.shape], np.uint8)
     for bit, offset in enumerate(itertools.product((0, 1), repeat=mask.ndim)):

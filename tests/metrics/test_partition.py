@@ -118,6 +118,27 @@ def test_a_contingency_table_counts_every_pair(scale):
         assert dense[a, b] == n
 
 
+@pytest.mark.parametrize("largest", [5, 10**12])
+@pytest.mark.parametrize("types", [(np.uint64, np.uint64), (np.uint64, np.int64), (np.uint8, int)])
+def test_a_contingency_table_takes_every_whole_type(types, largest):
+    if np.uint8 in types and largest > 255:
+        largest = 255
+    prediction = np.array([[0, largest, largest - 1, largest]], types[0])
+    label = np.array([[0, largest, largest, largest]], types[1])
+    if types[1] is not np.uint64 and largest > 255:  # a float would lose the last digits
+        prediction, label = prediction + types[0](2**60), label + types[1](2**60)
+    table = Contingency.of(prediction, label)
+    rows = set(zip(*(x.tolist() for x in (table.labels, table.predictions)), strict=True))
+    pairs = list(zip(label.ravel().tolist(), prediction.ravel().tolist(), strict=True))
+    assert rows == set(pairs)
+    assert sorted(table.counts.tolist()) == [1, 1, 2]
+
+
+def test_segments_of_one_pixel_are_no_error():
+    label = np.arange(1, 17).reshape(4, 4)
+    assert adapted_rand_error(label, label) == (0, 1, 1)  # scikit-image: NaN
+
+
 def test_thinned_borders_are_one_pixel_wide():
     segments = np.zeros((9, 21), np.int32)
     segments[:, :7], segments[:, 14:] = 1, 2
