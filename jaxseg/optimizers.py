@@ -28,7 +28,7 @@ class Constant:
     warmup: int = 0
 
     def build(self, steps: int) -> optax.Schedule:
-        """Rate by step."""
+        """The rate by step."""
         require(self.value >= 0, f"{RATE}.value", self.value, "at least 0")
         return _warmed(self.warmup, self.value, steps, optax.constant_schedule(self.value))
 
@@ -45,7 +45,7 @@ class Poly:
     warmup: int = 0
 
     def build(self, steps: int) -> optax.Schedule:
-        """Rate by step; 0 at ``steps`` and after."""
+        """The rate by step; 0 at ``steps`` and after."""
         require(self.peak >= 0, f"{RATE}.peak", self.peak, "at least 0")
         left = steps - _fitting(self.warmup, steps)
         decay = optax.polynomial_schedule(self.peak, 0.0, self.power, left)
@@ -61,7 +61,7 @@ class Cosine:
     end: float = 0.0
 
     def build(self, steps: int) -> optax.Schedule:
-        """Rate by step; ``end`` at ``steps`` and after."""
+        """The rate by step; ``end`` at ``steps`` and after."""
         require(self.peak > 0, f"{RATE}.peak", self.peak, "above 0")
         left = steps - _fitting(self.warmup, steps)
         decay = optax.cosine_decay_schedule(self.peak, left, alpha=self.end / self.peak)
@@ -97,7 +97,7 @@ class SGD:
 
 @dataclass(frozen=True)
 class Adam:
-    """Kingma and Ba 2015, without weight decay."""
+    """Adam (Kingma and Ba 2015), without weight decay."""
 
     learning_rate: float | Schedule = 1e-3
     b1: float = 0.9
@@ -117,7 +117,10 @@ class Adam:
 
 @dataclass(frozen=True)
 class AdamW:
-    """Loshchilov and Hutter 2019: ``p <- p - rate (adam + weight_decay p)``, as in torch."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as in torch.
+
+    ``p <- p - rate (adam + weight_decay p)``.
+    """
 
     learning_rate: float | Schedule = 1e-3
     weight_decay: float = 1e-2
@@ -143,7 +146,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": Ada
 
 
 def decays(params: Any) -> Any:
-    """True for the parameters that weight decay shrinks: those of two axes or more."""
+    """A mask of the parameters that weight decay shrinks: those of two axes or more."""
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
@@ -178,7 +181,7 @@ def _schedule(rate: float | Schedule, steps: int) -> optax.Schedule:
 
 
 def _warmed(warmup: int, peak: float, steps: int, after: optax.Schedule) -> optax.Schedule:
-    """Linear from 0 at step 0 to ``peak`` at step ``warmup``, where ``after`` begins at its 0."""
+    """A line from 0 at step 0 to ``peak`` at step ``warmup``; then ``after``, from its step 0."""
     warmup = _fitting(warmup, steps)
     if warmup == 0:
         return after

@@ -32,7 +32,7 @@ class Boundary:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """Of either sign; 0 where every pixel is ignored."""
+        """The loss of each example, of either sign; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         p = chosen(self, jax.nn.softmax(t.logits))
         inside = chosen(self, t.one_hot) > 0
@@ -45,7 +45,7 @@ def signed_distance(
     counts: Bool[Array, "b *spatial 1"],
     spacing: tuple[float, ...] | None = None,
 ) -> Float[Array, "b *spatial c"]:
-    """Of each class; pixels that do not count are neither in nor out of it."""
+    """Signed distance to each class; pixels that do not count are neither in nor out of it."""
     inside, outside = counts & inside, counts & ~inside
     to_inside, to_outside = apart(inside, outside, spacing)
     step = 1.0 if spacing is None else min(spacing)

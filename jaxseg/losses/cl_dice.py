@@ -39,7 +39,7 @@ class ClDice:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """In [0, 1]; 0 where every pixel is ignored."""
+        """The loss of each example, in [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         p = chosen(self, jax.nn.softmax(t.logits))
         g = chosen(self, t.one_hot)
@@ -69,10 +69,10 @@ def skeleton(
 
 
 def _over(x: Array, opening: Array) -> Array:
-    """What x has beyond its opening, with no gradient where that is nothing: in most pixels.
+    """The excess of x over its opening, with no gradient where it is 0, as it is in most pixels.
 
-    By comparing: the difference may keep the digits that a product lost when it was rounded to x
-    (as a fused multiply-add), and is then not 0 where both are equal.
+    The two are compared, since the difference may keep the digits that a product lost when it was
+    rounded to x (as a fused multiply-add), and is then not 0 where both are equal.
     """
     return jnp.where(x > opening, x - opening, 0.0)
 
@@ -102,7 +102,7 @@ def _step(axis: int, way: int, rank: int) -> Step:
 # The gradient by hand: that of a chain of minima keeps every one of them, and was 15 times slower.
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _extreme(x: Array, steps: tuple[Step, ...], lowest: bool) -> Array:
-    """Minimum or maximum of each pixel's neighbours; outside of the image there are none."""
+    """Minimum or maximum of each pixel's neighbours; those outside of the image do not count."""
     choose, outside = (jnp.minimum, 1.0) if lowest else (jnp.maximum, 0.0)
     return functools.reduce(choose, _moved(x, steps, outside))
 
@@ -127,10 +127,10 @@ _extreme.defvjp(_extreme_forward, _extreme_backward)
 
 
 def _moved(x: Array, steps: tuple[Step, ...], outside: float) -> list[Array]:
-    """What each pixel has at each of its ``steps``."""
+    """The map as each pixel sees it one of ``steps`` away."""
     margin = [(0, 0), *[(1, 1)] * (x.ndim - 2), (0, 0)]
     padded = jnp.pad(x, margin, constant_values=outside)
-    # Written out on CPU, where XLA would test for the edge anew at each step: half of the time.
+    # Written out on CPU, where XLA would test for the edge again at each step: half of the time.
     padded = jax.lax.platform_dependent(
         padded, cpu=jax.lax.optimization_barrier, default=lambda padded: padded
     )

@@ -46,7 +46,7 @@ class Combo:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """At least 0; 0 where every pixel is ignored."""
+        """The loss of each example, at least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         margin = one_vs_rest(t.logits)
         found = self.beta * t.one_hot * jax.nn.log_sigmoid(margin)

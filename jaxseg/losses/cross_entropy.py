@@ -41,7 +41,10 @@ class CrossEntropy:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """At least 0 (0 at best only without smoothing); 0 where every pixel is ignored."""
+        """The loss of each example, at least 0; 0 where every pixel is ignored.
+
+        With label smoothing even the best prediction costs more than 0.
+        """
         t = targets(logits, label, valid=valid, weights=weights)
         classes = class_factors(self, self.class_weights, t.logits)
         surprise = -jax.nn.log_softmax(t.logits)

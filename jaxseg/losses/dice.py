@@ -41,7 +41,7 @@ class Dice:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """In [0, 1]; 0 where every pixel is ignored."""
+        """The loss of each example, in [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         weight = t.pixels[..., None]
         p, g = jax.nn.softmax(t.logits), t.one_hot

@@ -22,14 +22,14 @@ UNROLL = 8
 """Source pixels compared in one pass over memory."""
 
 Nearest = tuple[Array, Array, Array]
-"""Of each pixel: distance to the nearest one, that one's class, distance to the nearest of any
-other class. From the second axis on, distances squared."""
+"""For each pixel: distance to the nearest one that counts, that one's class, and distance to the
+nearest of any other class. From the second axis on, distances are squared."""
 
 
 def distance_to(
     seeds: Bool[Array, "b *spatial k"], spacing: tuple[float, ...] | None = None
 ) -> Float[Array, "b *spatial k"]:
-    """From each pixel to the nearest seed of its example and class; 0 where there is no seed.
+    """Distance of each pixel to the nearest seed of its example and class; 0 without a seed.
 
     ``spacing`` is the distance of neighbours on each spatial axis (None: 1). Memory: two distance
     maps. scipy's ``distance_transform_edt(x)`` is ``distance_to(~x)``, but has an arbitrary value
@@ -60,7 +60,7 @@ def distance_out(
     counts: Bool[Array, " b *spatial"],
     spacing: tuple[float, ...] | None = None,
 ) -> Float[Array, " b *spatial"]:
-    """From each pixel that counts to the nearest that counts and has another number; else 0.
+    """Distance of each pixel that counts to the nearest that counts with another number; else 0.
 
     The work is that of three maps, however many numbers there are.
     """
@@ -83,7 +83,7 @@ def _root(squared: Array) -> Array:
     return jax.lax.stop_gradient(jnp.sqrt(jnp.where(jnp.isfinite(squared), squared, 0.0)))
 
 
-@functools.partial(jax.jit, static_argnames="axis")  # else traced anew at each call
+@functools.partial(jax.jit, static_argnames="axis")  # else traced again at each call
 def _counted(seeds: Bool[Array, "b *spatial k"], axis: int) -> Float[Array, "b *spatial k"]:
     """Pixels to the nearest seed on one axis, infinity where there is none."""
     lines = jnp.moveaxis(seeds, axis, 0)
@@ -132,7 +132,7 @@ def _places(lines: Array, step: float) -> tuple[Array, Array]:
 
 def _merged(a: Nearest, b: Nearest) -> Nearest:
     same, closer = a[1] == b[1], b[0] < a[0]
-    # Of two classes, the farther one's nearest is before what either side has behind it.
+    # With two classes, the nearest of the farther class comes before either side's other.
     other = jnp.where(closer, jnp.minimum(a[0], b[2]), jnp.minimum(a[2], b[0]))
     other = jnp.where(same, jnp.minimum(a[2], b[2]), other)
     return jnp.minimum(a[0], b[0]), jnp.where(closer, b[1], a[1]), other
@@ -140,7 +140,7 @@ def _merged(a: Nearest, b: Nearest) -> Nearest:
 
 @jax.jit
 def _counted_out(number: Int[Array, " b *spatial"], counts: Bool[Array, " b *spatial"]) -> Nearest:
-    """In pixels, on the first spatial axis."""
+    """The nearest pixels along the first spatial axis, in pixels."""
     lines = jnp.moveaxis(number, 1, 0), jnp.moveaxis(counts, 1, 0)
     found = jax.lax.platform_dependent(*lines, cpu=_out_by_rows, default=_out_by_doubling)
     nearest, name, other = (jnp.moveaxis(x, 0, 1) for x in found)
@@ -151,7 +151,7 @@ def _out_by_doubling(numbers: Int[Array, "n ..."], counting: Bool[Array, "n ..."
     place = jnp.broadcast_to(_places(numbers, 1.0)[1], numbers.shape)
 
     def sweep(place: Array) -> Nearest:
-        """Of the pixels up to each: place and class of the nearest, place of that of another."""
+        """For each pixel, looking back: place and class of the nearest, place of another class."""
 
         def joined(far: Nearest, near: Nearest) -> Nearest:
             other = jnp.where(far[1] == near[1], far[2], far[0])

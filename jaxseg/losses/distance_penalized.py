@@ -34,7 +34,7 @@ class DistancePenalized:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """At least 0; 0 where every pixel is ignored."""
+        """The loss of each example, at least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         counts = t.one_hot * class_factors(self, self.class_weights, t.logits)
         entropy = (-jax.nn.log_softmax(t.logits) * counts).sum(-1)

@@ -49,7 +49,7 @@ class ExponentialLogarithmic:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """At least 0; 0 where every pixel is ignored."""
+        """The loss of each example, at least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         counts = overlap(t, batch=self.batch)
         wrong = complement(counts, alpha=0.5, beta=0.5, smooth=self.smooth / 2)

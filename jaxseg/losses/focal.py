@@ -44,7 +44,7 @@ class Focal:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """At least 0; 0 where every pixel is ignored."""
+        """The loss of each example, at least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         if self.activation == "softmax":
             surprise = -jax.nn.log_softmax(t.logits)

@@ -18,7 +18,7 @@ class FocalTversky:
     ``gamma`` is the paper's 4/3; segmentation-models-pytorch calls the exponent, 3/4, gamma.
     ``power_of="mean"`` raises the mean over classes instead of each class, as
     segmentation-models-pytorch does. ``alpha`` weighs false positives, ``beta`` false negatives
-    (the paper and its code: the other way round, with 0.7 for the false negatives as here).
+    (in the paper and its code the letters are swapped; 0.7 is for the false negatives there too).
 
     The gradient at a perfect prediction, infinite for ``gamma > 1``, is 0 here.
     """
@@ -43,7 +43,7 @@ class FocalTversky:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """In [0, 1]; 0 where every pixel is ignored."""
+        """The loss of each example, in [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         loss = complement(
             overlap(t, batch=self.batch), alpha=self.alpha, beta=self.beta, smooth=self.smooth

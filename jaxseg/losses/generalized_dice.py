@@ -40,7 +40,7 @@ class GeneralizedDice:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """In [0, 1]; 0 where every pixel is ignored."""
+        """The loss of each example, in [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         hit, excess, missed = (chosen(self, x) for x in overlap(t, batch=self.batch))
         factors = self._factors(jax.lax.stop_gradient(hit + missed))

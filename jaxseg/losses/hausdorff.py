@@ -39,7 +39,7 @@ class Hausdorff:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """At least 0; 0 where every pixel is ignored."""
+        """The loss of each example, at least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         p = chosen(self, jax.nn.softmax(t.logits))
         g = chosen(self, t.one_hot)

@@ -30,7 +30,10 @@ class ImageLevel:
         valid: Valid = None,
         weights: Weights = None,
     ) -> PerExample:
-        """At least 0. A pixel whose weight is 0 does not make its class present."""
+        """The loss of each example, at least 0.
+
+        A pixel whose weight is 0 does not make its class present.
+        """
         logits, label = jnp.asarray(logits, jnp.float32), jnp.asarray(label)
         mask = counted(label, None if valid is None else jnp.asarray(valid))
         if weights is not None:

@@ -31,7 +31,7 @@ class Jaccard:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """In [0, 1]; 0 where every pixel is ignored."""
+        """The loss of each example, in [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         counts = overlap(t, batch=self.batch)
         loss = complement(counts, alpha=1.0, beta=1.0, smooth=self.smooth)

@@ -26,11 +26,12 @@ from jaxseg.losses.targets import (
 
 @dataclass(frozen=True, kw_only=True)
 class LovaszSoftmax:
-    """Extension of each class at the errors ``|g - p|``, mean over ``classes``.
+    """The Lovasz extension at the errors ``|g - p|`` of a class, mean over ``classes``.
 
-    ``classes="present"`` (the authors' default) are those that the label has.
-    ``batch`` takes all pixels of the batch as one image: the default of the authors and of
-    segmentation-models-pytorch, but not of kornia, nor here where a loss is one number an example.
+    ``g`` is the one-hot label and ``p`` the softmax. ``classes="present"`` (the authors' default)
+    are those that the label has. ``batch`` takes all pixels of the batch as one image: the default
+    of the authors and of segmentation-models-pytorch, but not of kornia, nor here where a loss is
+    one number an example.
     """
 
     weight: float | Ramp = 1.0
@@ -40,7 +41,7 @@ class LovaszSoftmax:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """In [0, 1]; 0 where every pixel is ignored."""
+        """The loss of each example, in [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         errors = jnp.abs(t.one_hot - jax.nn.softmax(t.logits))
         return _mean(self, t, errors)
@@ -48,13 +49,14 @@ class LovaszSoftmax:
 
 @dataclass(frozen=True, kw_only=True)
 class LovaszHinge:
-    """Extension at the hinge ``1 - m (2 g - 1)`` of the margin ``m``, cut off below 0.
+    """The Lovasz extension at the hinge ``1 - m (2 g - 1)`` of a class, mean over ``classes``.
 
-    Of two classes ``m`` is the difference of the logits, the authors' one logit. Of more it is the
-    logit of the softmax, ``log p_c / (1 - p_c)``, and the mean is over one-against-rest problems:
-    ours, the paper knows the binary case alone, which two classes are without class 0. ``batch`` as
-    for `LovaszSoftmax`; the authors and kornia take each image by itself,
-    segmentation-models-pytorch the batch.
+    ``g`` is the one-hot label and ``m`` the margin; the hinge is cut off below 0. With two classes
+    ``m`` is the difference of the logits, the authors' one logit. With more it is the logit of the
+    softmax, ``log p_c / (1 - p_c)``, and the mean is over one-against-rest problems: this is ours,
+    as the paper has the binary case alone (two classes without class 0). ``batch`` is that of
+    `LovaszSoftmax`; the authors and kornia take each image by itself, segmentation-models-pytorch
+    the batch.
     """
 
     weight: float | Ramp = 1.0
@@ -64,7 +66,7 @@ class LovaszHinge:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """At least 0; 0 where every pixel is ignored."""
+        """The loss of each example, at least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         hinge = 1.0 - one_vs_rest(t.logits) * (2.0 * t.one_hot - 1.0)
         return _mean(self, t, hinge)

@@ -33,7 +33,10 @@ class Matthews:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """In [0, 2], 1 where prediction and label are unrelated; 0 where every pixel is ignored."""
+        """The loss of each example, in [0, 2]; 0 where every pixel is ignored.
+
+        1 where prediction and label are unrelated.
+        """
         t = targets(logits, label, valid=valid, weights=weights)
         counts = overlap(t, batch=self.batch)
         axes = tuple(range(0 if self.batch else 1, t.pixels.ndim))

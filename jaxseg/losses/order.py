@@ -19,7 +19,7 @@ def descending(x: Float[Array, "*rows n"]) -> Int[Array, "*rows n"]:
 
 
 def unordered(y: Float[Array, "*rows n"], order: Int[Array, "*rows n"]) -> Float[Array, "*rows n"]:
-    """What becomes ``y`` when it is taken in this ``order``."""
+    """The inverse of taking ``y`` in this ``order``: its numbers back in their own places."""
     rows, places = (x.reshape(-1, x.shape[-1]) for x in (y, order))
 
     def row(y: Array, place: Array) -> Array:
@@ -30,9 +30,9 @@ def unordered(y: Float[Array, "*rows n"], order: Int[Array, "*rows n"]) -> Float
 
 
 def _in_parts(x: Float[Array, "*rows n"]) -> Int[Array, "*rows n"]:
-    """Of ``[b k n]`` some classes on one core and some on another: XLA:CPU gives a sort one alone.
+    """The order of ``[b k n]``, class by class on several cores: XLA:CPU gives a sort only one.
 
-    Not the batch: its rows may lie on several devices.
+    Not split by the batch, whose rows may lie on several devices.
     """
     if x.ndim < 3:
         return _by_words(x)
@@ -41,7 +41,7 @@ def _in_parts(x: Float[Array, "*rows n"]) -> Int[Array, "*rows n"]:
 
 
 def _by_words(x: Float[Array, "*rows n"]) -> Int[Array, "*rows n"]:
-    """Sorts digits of the numbers with their places in the low bits of the same word.
+    """The order by sorts of the numbers' digits, each with its place in the word's low bits.
 
     XLA:CPU sorts lone integers several times faster than floats or pairs (2.7 million numbers in
     rows of 65536 on one core: 0.11 s a pass, of which these take two, against 0.69 s of argsort).
@@ -55,7 +55,7 @@ def _by_words(x: Float[Array, "*rows n"]) -> Int[Array, "*rows n"]:
     place = jnp.broadcast_to(jnp.arange(n, dtype=jnp.uint32), x.shape)
     order = place
     for shift in range(0, 32, width):  # least digit first: each sort keeps the order of the last
-        word = ((digits >> shift) << low) | place  # what is shifted out were sorted later
+        word = ((digits >> shift) << low) | place  # what is shifted out is sorted later
         at = (jax.lax.sort(word, is_stable=False) & ((1 << low) - 1)).astype(jnp.int32)
         digits, order = (jnp.take_along_axis(y, at, -1) for y in (digits, order))
     return order.astype(jnp.int32)

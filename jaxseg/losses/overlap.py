@@ -1,4 +1,4 @@
-"""What of each class is found, found too much and missed: the sums of all overlap losses."""
+"""Soft counts of what is found, found too much and missed: the sums of all overlap losses."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class Overlap(NamedTuple):
 
 
 def overlap(t: Targets, *, batch: bool = False) -> Overlap:
-    """Of the softmax ``p``, the one-hot label ``g`` and the pixel weights ``u``."""
+    """The counts of the softmax ``p``, with one-hot label ``g`` and pixel weights ``u``."""
     p, g, u = jax.nn.softmax(t.logits), t.one_hot, t.pixels[..., None]
     axes = tuple(range(0 if batch else 1, p.ndim - 1))
 

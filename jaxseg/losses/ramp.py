@@ -10,9 +10,9 @@ from jaxseg.errors import require
 
 @dataclass(frozen=True)
 class Ramp:
-    """From ``start`` in a straight line to ``end`` at ``steps``, and ``end`` from there on.
+    """A straight line from ``start`` to ``end`` at ``steps``, and ``end`` from there on.
 
-    The boundary loss (Kervadec et al. 2019) begins at 0.01 and gains 0.01 an epoch, while the
+    The boundary loss (Kervadec et al. 2019) starts at 0.01 and gains 0.01 an epoch, while the
     regional loss falls: ``Boundary(weight=Ramp(0.01, 1.0, steps))`` with
     ``GeneralizedDice(weight=Ramp(0.99, 0.1, steps))``. Its steps are those of a straight line here,
     not of epochs.

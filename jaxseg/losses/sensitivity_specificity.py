@@ -35,7 +35,7 @@ class SensitivitySpecificity:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """In [0, 1]; 0 where every pixel is ignored."""
+        """The loss of each example, in [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         g, u = t.one_hot, t.pixels[..., None]
         pixels = tuple(range(1, g.ndim - 1))

@@ -1,4 +1,4 @@
-"""Which pixels a loss counts and what their logits and labels become; every loss begins here."""
+"""The pixels that a loss counts, with their logits and labels: where every loss starts."""
 
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -20,7 +20,7 @@ class OfClasses(Protocol):
 
     @property
     def classes(self) -> Classes | Literal["present"]:
-        """Which; "present" are for the loss to find."""
+        """The classes of the mean; "present" is for the loss itself to resolve."""
         ...
 
 
@@ -133,7 +133,7 @@ def class_factors(
 
 
 def chosen(owner: OfClasses, x: Float[Array, "*n k"]) -> Float[Array, "*n c"]:
-    """Of all classes on the last axis, those that ``owner.classes`` names."""
+    """The part of the last axis, which is all classes, that ``owner.classes`` names."""
     k, wanted = x.shape[-1], owner.classes
     option = f"{type(owner).__name__}.classes"
     if wanted == "foreground":

@@ -15,13 +15,13 @@ from jaxseg.losses.targets import class_factors, targets
 
 @dataclass(frozen=True, kw_only=True)
 class TopK:
-    """Mean cross entropy of the ``fraction`` of an example's counted pixels that has the largest.
+    """Mean cross entropy over the hardest ``fraction`` of an example's counted pixels.
 
-    The number of pixels is rounded down, to no less than one (nnU-Net's ``TopKLoss``, which takes
-    the batch as one). With pixel weights it is that share of their sum, and the last pixel counts
-    in part. ``threshold`` is OHEM's: also every pixel whose true class has a smaller probability
-    (mmsegmentation: 0.7, with ``fraction`` as the least to keep). ``class_weights`` are factors of
-    the pixels that are kept, and do not decide which.
+    The hardest have the largest cross entropy. Their number is rounded down, to no less than one
+    (nnU-Net's ``TopKLoss``, which takes the batch as one). With pixel weights it is that share of
+    their sum, and the last pixel counts in part. ``threshold`` is OHEM's: also every pixel whose
+    true class has a smaller probability (mmsegmentation: 0.7, with ``fraction`` as the least to
+    keep). ``class_weights`` are factors of the pixels that are kept, and do not decide which.
     """
 
     weight: float | Ramp = 1.0
@@ -38,7 +38,7 @@ class TopK:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """At least 0; 0 where every pixel is ignored."""
+        """The loss of each example, at least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         rows = t.pixels.shape[0]
         entropy = (-jax.nn.log_softmax(t.logits) * t.one_hot).sum(-1).reshape(rows, -1)

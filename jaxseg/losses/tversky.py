@@ -36,7 +36,7 @@ class Tversky:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """In [0, 1]; 0 where every pixel is ignored."""
+        """The loss of each example, in [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         loss = complement(
             overlap(t, batch=self.batch), alpha=self.alpha, beta=self.beta, smooth=self.smooth

@@ -50,7 +50,7 @@ class UnifiedFocal:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """At least 0; 0 where every pixel is ignored."""
+        """The loss of each example, at least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         surprise = -jax.nn.log_softmax(t.logits)
         focus = power(-jnp.expm1(-surprise[..., :1]), self.gamma) if self.gamma else 1.0

@@ -45,7 +45,7 @@ class WassersteinDice:
     def __call__(
         self, logits: Logits, label: Label, *, valid: Valid = None, weights: Weights = None
     ) -> PerExample:
-        """In [0, 1]; 0 where every pixel is ignored."""
+        """The loss of each example, in [0, 1]; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         k = t.logits.shape[-1]
         if self.costs is not None and len(self.costs) != k:

@@ -12,9 +12,9 @@ LEVEL = 0.95
 def bootstrap_interval(
     scores: Float[np.ndarray, " n"], *, level: float = LEVEL, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """Interval of the mean of `scores`, of which each is one case's.
+    """Interval of the mean of `scores`, one for each case.
 
-    Cases that are NaN are left out; of none the interval is NaN, of one it is a point.
+    Cases that are NaN are left out. Without a case the interval is NaN; with one it is a point.
     """
     scores = scores[~np.isnan(scores)]
     mean = lambda drawn: float(scores[drawn].mean())  # noqa: E731
@@ -29,7 +29,7 @@ def bootstrap(
     draws: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Interval of any `score` of `n` cases, computed of the numbers of those that are drawn.
+    """Interval of any `score` of `n` cases, a function of the numbers of the drawn cases.
 
     Cases are drawn again with replacement, `draws` times; the interval holds the middle `level` of
     the scores. Draws whose score is NaN are left out.

@@ -1,4 +1,4 @@
-"""Whether a confidence of 0.8 is right in 8 of 10 pixels: expected calibration error.
+"""Expected calibration error: whether a confidence of 0.8 is right in 8 of 10 pixels.
 
 Guo et al. 2017, https://arxiv.org/abs/1706.04599
 """
@@ -28,7 +28,7 @@ class Calibration:
 
     @classmethod
     def zero(cls, bins: int = 15) -> "Calibration":
-        """Of no pixels."""
+        """The counts of no pixels."""
         counts = jnp.zeros(bins, jnp.int32)
         return _calibration(counts, counts, jnp.zeros(bins, jnp.float32))
 
@@ -41,7 +41,7 @@ class Calibration:
         bins: int = 15,
         valid: Bool[Array | np.ndarray, " b"] | None = None,
     ) -> "Calibration":
-        """Of a batch; IGNORE and rows that are not ``valid`` do not count."""
+        """The counts of a batch; IGNORE and rows that are not ``valid`` do not count."""
         probabilities, label = jnp.asarray(probabilities), jnp.asarray(label)
         counts = label != IGNORE
         if valid is not None:
@@ -60,14 +60,14 @@ class Calibration:
         return _calibration(summed(ones), summed(right.astype(jnp.int32)), summed(confidence))
 
     def __add__(self, other: "Calibration") -> "Calibration":
-        """Merge; in 64 bits where either is on the host."""
+        """The merged counts, in 64 bits where either is on the host."""
         a, b = self, other
         if any(isinstance(x.pixels, np.ndarray) for x in (a, b)):
             a, b = a.on_host(), b.on_host()
         return _calibration(a.pixels + b.pixels, a.right + b.right, a.confidence + b.confidence)
 
     def on_host(self) -> "Calibration":
-        """The same in numpy's int64 and float64."""
+        """The same counts in numpy's int64 and float64."""
         return _calibration(
             np.asarray(self.pixels).astype(np.int64),
             np.asarray(self.right).astype(np.int64),
@@ -82,7 +82,7 @@ class Calibration:
         return lib.where(total > 0, gaps, lib.nan)
 
     def largest_error(self) -> Any:
-        """MCE: the largest such gap of a bin that has pixels; NaN of none."""
+        """MCE: the largest such gap among the bins that have pixels; NaN without a pixel."""
         lib = np if isinstance(self.pixels, np.ndarray) else jnp
         gaps = abs(1.0 * self.right - self.confidence) / lib.maximum(self.pixels, 1)
         return lib.where(self.pixels.sum() > 0, gaps.max(), lib.nan)

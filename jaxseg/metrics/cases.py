@@ -79,7 +79,7 @@ class Case:
 
 @runtime_checkable
 class NamedScore(Protocol):
-    """One of ``CASE_SCORES``."""
+    """A score that is computed case by case: one of ``CASE_SCORES``, or one's own."""
 
     @property
     def higher_is_better(self) -> bool:
@@ -88,12 +88,12 @@ class NamedScore(Protocol):
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """What a `Case` must hold beside its label maps."""
+        """The fields that a `Case` must hold beside its label maps."""
         ...
 
     @property
     def in_mm(self) -> bool:
-        """Whether it is a distance, in the unit of the case's spacing."""
+        """Whether the score is a distance, in the unit of the case's spacing."""
         ...
 
     def of(self, case: Case) -> Any:
@@ -101,7 +101,7 @@ class NamedScore(Protocol):
         ...
 
     def total(self, records: Sequence[Any]) -> tuple[float, Float[np.ndarray, " k"] | None]:
-        """Of all cases: one number, and one a class where it has any."""
+        """The score of all cases: one number, and one for each class where it has classes."""
         ...
 
     def interval(self, records: Sequence[Any]) -> tuple[float, float]:
@@ -122,7 +122,7 @@ class PerCase:
     in_mm: bool = False
 
     def of(self, case: Case) -> Float[np.ndarray, " k"]:
-        """A number a class."""
+        """The score of each class."""
         scores = np.full(case.num_classes, np.nan)
         for number in range(case.num_classes):
             if self.needs:
@@ -134,13 +134,13 @@ class PerCase:
         return scores
 
     def total(self, records: Sequence[Any]) -> tuple[float, Float[np.ndarray, " k"]]:
-        """Means over the cases that have a value."""
+        """The means over the cases that have a value."""
         table = np.stack(records)
         classes = np.array([float(mean(column)) for column in table.T])
         return float(mean(self._of_cases(records))), classes
 
     def interval(self, records: Sequence[Any]) -> tuple[float, float]:
-        """Of the mean over cases."""
+        """The interval of the mean over cases."""
         return bootstrap_interval(self._of_cases(records))
 
     def _of_cases(self, records: Sequence[Any]) -> Float[np.ndarray, " n"]:
@@ -158,16 +158,16 @@ class Pooled:
     in_mm: bool = False
 
     def of(self, case: Case) -> np.ndarray:
-        """The counts."""
+        """The counts of one case."""
         return self.counts(case)
 
     def total(self, records: Sequence[Any]) -> tuple[float, Float[np.ndarray, " k"] | None]:
-        """Of the sum."""
+        """The score of the sum."""
         score = self.score(np.stack(records).sum(0))
         return float(mean(np.atleast_1d(score))), score if score.ndim else None
 
     def interval(self, records: Sequence[Any]) -> tuple[float, float]:
-        """Of the sums over drawn cases."""
+        """The interval of the score of sums over drawn cases."""
         stacked = np.stack(records)
         one = lambda drawn: float(mean(np.atleast_1d(self.score(stacked[drawn].sum(0)))))  # noqa: E731
         return bootstrap(one, len(stacked))

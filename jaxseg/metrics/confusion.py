@@ -9,8 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxseg.types import IGNORE
-
 PER_CLASS = ("dice", "iou", "precision", "recall")
 """Scores of each class, reported beside their mean."""
 
@@ -41,7 +39,7 @@ class Confusion:
 
     @classmethod
     def zero(cls, num_classes: int) -> "Confusion":
-        """Of no pixels."""
+        """The matrix of no pixels."""
         return _confusion(jnp.zeros((num_classes, num_classes), jnp.int32))
 
     @classmethod
@@ -53,9 +51,9 @@ class Confusion:
         *,
         valid: Bool[Array | np.ndarray, " b"] | None = None,
     ) -> "Confusion":
-        """Of label maps; IGNORE and rows that are not ``valid`` do not count.
+        """The matrix of label maps; IGNORE and rows that are not ``valid`` do not count.
 
-        Values of ``num_classes`` and above, in either, do not count.
+        Values below 0 and from ``num_classes`` on do not count either, in both maps.
         """
         each = cls.each(prediction, label, num_classes, valid=valid)
         return _confusion(each.sum(0))
@@ -71,7 +69,8 @@ class Confusion:
         """The matrix of each example."""
         prediction, label = jnp.asarray(prediction), jnp.asarray(label)
         rows = label.reshape(label.shape[0], -1), prediction.reshape(label.shape[0], -1)
-        counts = (rows[0] != IGNORE) & (rows[0] < num_classes) & _in_range(rows[1], num_classes)
+        # IGNORE is one of the values below 0.
+        counts = _in_range(rows[0], num_classes) & _in_range(rows[1], num_classes)
         if valid is not None:
             counts = counts & jnp.asarray(valid)[:, None]
         cells = num_classes * num_classes
@@ -84,7 +83,7 @@ class Confusion:
         return matrices.reshape(-1, num_classes, num_classes)
 
     def __add__(self, other: "Confusion") -> "Confusion":
-        """Merge; int64 on the host where either already is there."""
+        """The sum of two, in int64 on the host where either is there already."""
         if isinstance(self.matrix, np.ndarray) or isinstance(other.matrix, np.ndarray):
             return _confusion(_int64(self.matrix) + _int64(other.matrix))
         return _confusion(self.matrix + other.matrix)
@@ -114,12 +113,12 @@ class Confusion:
         return _ratio(tp, tp + fn, tp + fp + fn)
 
     def accuracy(self) -> Any:
-        """Share of the counted pixels that are right; NaN of none."""
+        """Share of the counted pixels that are right; NaN without a pixel."""
         counts = 1.0 * self.matrix
         return _ratio(counts.diagonal().sum(), counts.sum(), counts.sum())
 
     def specificity(self) -> Float[Array | np.ndarray, " k"]:
-        """``TN / (TN + FP)`` of each class against the rest; NaN where no pixel is of the rest."""
+        """``TN / (TN + FP)`` of each class against the rest; NaN where no pixel is in the rest."""
         tp, fp, fn = self._rates()
         rest = (1.0 * self.matrix).sum() - tp - fn
         return _ratio(rest - fp, rest, rest)
@@ -127,8 +126,8 @@ class Confusion:
     def kappa(self) -> Any:
         """Cohen's kappa: agreement beyond that of chance; NaN where chance explains all."""
         shares, given, found = self._shares()
-        chance = (given * found).sum()
-        return _ratio(shares.diagonal().sum() - chance, 1.0 - chance, 1.0 - chance)
+        beyond = (given * _others(found)).sum()  # what chance leaves, with no difference to round
+        return _ratio(shares.diagonal().sum() - (given * found).sum(), beyond, beyond)
 
     def matthews(self) -> Any:
         """Correlation of label and prediction (of k classes Gorodkin's), NaN where one is constant.
@@ -137,8 +136,7 @@ class Confusion:
         """
         shares, given, found = self._shares()
         lib = np if isinstance(shares, np.ndarray) else jnp
-        spread = (1.0 - (given**2).sum()) * (1.0 - (found**2).sum())
-        root = lib.sqrt(lib.maximum(spread, 0.0))
+        root = lib.sqrt((given * _others(given)).sum() * (found * _others(found)).sum())
         return _ratio(shares.diagonal().sum() - (given * found).sum(), root, root)
 
     def average(self, score: str, how: Average = "macro") -> Any:
@@ -185,7 +183,7 @@ class Confusion:
         return {**report, **{name: float(host.score(name)) for name in single}}
 
     def _shares(self) -> tuple[Any, Any, Any]:
-        """Of all pixels: the matrix, the labels' and the predictions' classes."""
+        """Shares of all pixels: the matrix, and the classes in label and in prediction."""
         counts = 1.0 * self.matrix
         lib = np if isinstance(counts, np.ndarray) else jnp
         shares = counts / lib.maximum(counts.sum(), 1.0)
@@ -217,6 +215,11 @@ def _confusion(matrix: Array | np.ndarray) -> Confusion:
 
 def _in_range(x: Int[Array, "*n"], num_classes: int) -> Bool[Array, "*n"]:
     return (x >= 0) & (x < num_classes)
+
+
+def _others(shares: Any) -> Any:
+    """The sum of all other classes' shares, exactly 0 where there is only one class."""
+    return (shares[None] * (1.0 - np.eye(shares.shape[0], dtype=shares.dtype))).sum(1)
 
 
 def _int64(matrix: Any) -> np.ndarray:

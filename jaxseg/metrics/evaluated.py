@@ -1,4 +1,4 @@
-"""What a split was found to be."""
+"""The result of evaluating a split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class Evaluated:
 
     @property
     def distances_in(self) -> dict[str, str]:
-        """Their unit, where any of the scores is a distance."""
+        """The unit of distances, where any of the scores is one."""
         some = any(CASE_SCORES[name].in_mm for name in self.records)
         return {"distances_in": self.unit} if some else {}
 

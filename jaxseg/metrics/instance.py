@@ -1,6 +1,6 @@
-"""Objects found and missed: average precision of DSB2018, AJI, panoptic quality.
+"""Scores of objects found and missed: average precision of DSB2018, AJI, panoptic quality.
 
-Label maps number objects from 1; 0 is background. All are counted on the host.
+Label maps number objects from 1; 0 is background. All counting is done on the host.
 """
 
 from collections.abc import Sequence
@@ -35,21 +35,21 @@ class Matches:
 
     @classmethod
     def zero(cls, thresholds: Sequence[float] = THRESHOLDS) -> "Matches":
-        """Of no objects."""
+        """The counts of no objects."""
         if min(thresholds) < 0.5:
             raise ValueError(f"thresholds={tuple(thresholds)}: matches are unique from 0.5 on")
         return cls(np.zeros(len(thresholds), np.int64), 0, 0, tuple(thresholds))
 
     @classmethod
     def of(cls, prediction: Map, label: Map, thresholds: Sequence[float] = THRESHOLDS) -> "Matches":
-        """Of one image, or several that number their objects apart."""
+        """The counts of one image, or of several whose objects have different numbers."""
         empty = cls.zero(thresholds)
         _, iou, labels, predictions = Contingency.of(prediction, label).overlaps()
         above = iou[:, None] > np.asarray(empty.thresholds)[None] + ROUNDING
         return cls(above.sum(0), len(predictions), len(labels), empty.thresholds)
 
     def __add__(self, other: "Matches") -> "Matches":
-        """Merge."""
+        """The counts of both."""
         if self.thresholds != other.thresholds:
             raise ValueError(f"thresholds {self.thresholds} and {other.thresholds} do not merge")
         return Matches(
@@ -75,11 +75,11 @@ class Matches:
 
 
 def aggregated_jaccard(prediction: Map, label: Map) -> float:
-    """AJI: Kumar et al. 2017, https://doi.org/10.1109/TMI.2017.2677499.
+    """Aggregated Jaccard index: Kumar et al. 2017, https://doi.org/10.1109/TMI.2017.2677499.
 
     Each object of the label is paired with the object of the prediction of the highest IoU (which
     several may share); intersections over unions, summed over the pairs, where the unions hold also
-    all objects without a partner. NaN of no objects.
+    all objects without a partner. NaN without an object.
     """
     pairs, iou, labels, predictions = Contingency.of(prediction, label).overlaps()
     areas, of_label = (
@@ -117,7 +117,7 @@ class Panoptic:
 
     @classmethod
     def zero(cls, num_classes: int) -> "Panoptic":
-        """Of no segments."""
+        """The counts of no segments."""
         counts = [np.zeros(num_classes, np.int64) for _ in range(3)]
         return cls(np.zeros(num_classes), *counts)
 
@@ -132,7 +132,7 @@ class Panoptic:
         *,
         things: Sequence[int] | None = None,
     ) -> "Panoptic":
-        """Of one image: a segment is a class (a label map) and a number (an instance map).
+        """The counts of one image: a segment is a class (label map) and a number (instance map).
 
         Classes that are not ``things`` (None: all are) make one segment an image, whatever their
         numbers. Where the label is IGNORE (void), pixels count in no union, and a segment of the
@@ -169,7 +169,7 @@ class Panoptic:
         )
 
     def __add__(self, other: "Panoptic") -> "Panoptic":
-        """Merge."""
+        """The counts of both."""
         return Panoptic(
             self.iou + other.iou, self.tp + other.tp, self.fp + other.fp, self.fn + other.fn
         )

@@ -36,7 +36,7 @@ def _overlap(case: Case, number: int, *, iou: bool = False) -> float:
 
 
 def _rate(case: Case, number: int, *, of: Literal["prediction", "label"]) -> float:
-    """0 where the class is in one of the two alone, as for the scores of ``Confusion``."""
+    """Precision or recall; 0 where just one of the two has the class, as in ``Confusion``."""
     prediction, label = case.masks(number)
     whole = np.count_nonzero(prediction if of == "prediction" else label)
     return np.count_nonzero(prediction & label) / whole if whole else 0.0
@@ -156,5 +156,5 @@ ISBI 2012's, after thinning the borders of both maps."""
 
 
 def needs_of(names: Sequence[str]) -> frozenset[Need]:
-    """What cases must hold for these scores."""
+    """The fields that cases must hold for these scores."""
     return frozenset(need for name in names for need in CASE_SCORES[name].needs)

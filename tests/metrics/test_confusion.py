@@ -168,6 +168,27 @@ def test_a_value_that_is_no_class_does_not_count():
     assert Confusion.of(prediction, label, 2).matrix.tolist() == [[1, 0], [0, 0]]
 
 
+@pytest.mark.parametrize("value", [-2, -3, -100, 3, 100])
+def test_a_label_that_is_no_class_counts_in_no_cell(value):
+    prediction, label = some()
+    other = np.where(label == IGNORE, value, label)
+    found = Confusion.of(prediction, other, 3)
+    np.testing.assert_array_equal(found.matrix, counted(prediction, label))
+    found = Confusion.of(other, np.where(other == value, 0, other), 3)  # nor in a prediction
+    assert found.matrix.sum() == (label != IGNORE).sum()
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 49, 1000, 12_345_677])
+@pytest.mark.parametrize("where", ["host", "device"])
+def test_one_class_alone_has_neither_kappa_nor_correlation(n, where):
+    matrix = np.diag([0, n, 0])
+    both = Confusion(matrix=matrix if where == "host" else jnp.asarray(matrix))
+    assert np.isnan(both.kappa()) and np.isnan(both.matthews())
+    matrix = np.array([[0, 0, 0], [3 * n, n, 7 * n], [0, 0, 0]])  # the label is constant
+    label = Confusion(matrix=matrix if where == "host" else jnp.asarray(matrix))
+    assert np.isnan(label.matthews()) and (not n or abs(label.kappa()) < 1e-6)
+
+
 def test_an_absent_class_is_nan_and_left_out_of_means():
     c = Confusion.of(np.int32([[0, 0, 2]]), np.int32([[0, 0, 0]]), 4)
     for name in SCORES:
