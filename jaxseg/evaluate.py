@@ -30,6 +30,7 @@ from jaxseg.metrics import (
     needs_of,
     require_pycocotools,
 )
+from jaxseg.objects import background_classes
 from jaxseg.overrides import overridden
 
 
@@ -46,7 +47,7 @@ class Evaluator:
 
     Cases of one bucket (see ``inference.bucket``) share a compilation, and each process reads only
     the rows of a batch that it owns. The confusion matrix is counted on the device; scores of cases
-    that the experiment names (`CASE_SCORES`) on the host, without the class called "background".
+    that the experiment names (`CASE_SCORES`) on the host, without the `background_classes`.
     Probabilities leave the device only where a score, or the parting of objects, needs them.
     ``intervals`` keeps what `Evaluated.intervals` is made of.
     """
@@ -79,13 +80,13 @@ class Evaluator:
         if not len(self._cases):
             raise UserError(f"data.root={experiment.data.root!r}: the {split} split is empty")
         self._plan = self._planned()
-        classes = enumerate(self._dataset.class_names or ())
-        self._background = tuple(i for i, name in classes if name == "background")
+        classes = self._dataset.num_classes, self._dataset.class_names
+        self._background = background_classes(*classes)
 
     def _needed(self, intervals: bool) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """The classes with objects, and what `_score` is to give beside label maps."""
         names = [name for name in self._named if name in CASE_SCORES]
-        needs = needs_of(names)
+        needs = needs_of({name: CASE_SCORES[name] for name in names})
         dataset, parts = self._dataset, self._instances
         things = parts.classes(dataset.num_classes, dataset.class_names)
         if "objects" in needs and not things:

@@ -204,6 +204,13 @@ def test_the_table_has_a_row_a_class_and_the_scores_without_classes(capsys):
     assert "0.912" in mean and "0.840" in mean
 
 
+def test_below_the_table_stands_how_many_cases_a_score_left_out(capsys):
+    left_out = {"hd95": 17.0, "hd95_cases_left_out": 3, "assd": 1.0, "assd_cases_left_out": 0}
+    report.print_scores("validation", {**SCORES, **left_out})
+    text = capsys.readouterr().out
+    assert "hd95: 3 cases left out" in text and "assd:" not in text
+
+
 def test_without_a_terminal_there_is_a_plain_line_now_and_then(tmp_path, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])

@@ -7,14 +7,14 @@ methods. ``Confusion`` and ``Calibration`` count on the device; all others compu
 from jaxseg.metrics.bootstrap import bootstrap, bootstrap_interval
 from jaxseg.metrics.boundary import boundary_iou
 from jaxseg.metrics.calibration import Calibration
-from jaxseg.metrics.cases import Case, NamedScore
+from jaxseg.metrics.cases import Case, LeavesOut, NamedScore
 from jaxseg.metrics.centerline import centerline_dice
 from jaxseg.metrics.coco import Found, Truth, coco_scores, require_pycocotools
 from jaxseg.metrics.confusion import MORE, SCORES, Confusion, mean
 from jaxseg.metrics.contingency import Contingency
 from jaxseg.metrics.evaluated import Evaluated
 from jaxseg.metrics.instance import Matches, Panoptic, aggregated_jaccard
-from jaxseg.metrics.named import CASE_SCORES, needs_of
+from jaxseg.metrics.named import CASE_SCORES, name_of, needs_of, scores_of
 from jaxseg.metrics.object_maps import ObjectMaps, painted
 from jaxseg.metrics.partition import (
     adapted_rand_error,
@@ -42,6 +42,7 @@ __all__ = [
     "Contingency",
     "Evaluated",
     "Found",
+    "LeavesOut",
     "Matches",
     "NamedScore",
     "ObjectMaps",
@@ -60,10 +61,12 @@ __all__ = [
     "foreground_rand",
     "hausdorff",
     "mean",
+    "name_of",
     "needs_of",
     "painted",
     "pixel_error",
     "require_pycocotools",
+    "scores_of",
     "surface_dice",
     "surfaces",
     "thinned",

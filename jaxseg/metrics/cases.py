@@ -71,6 +71,11 @@ class Case:
         of_things = [one for one in self.detections if one.category in self.things]
         return painted(of_things, self.prediction)
 
+    @property
+    def diagonal(self) -> float:
+        """The length of the image's diagonal: no two of its pixels are farther apart."""
+        return float(np.linalg.norm(np.multiply(self.label.shape, self.spacing or 1.0)))
+
     def objects(self, number: int) -> tuple[Map, Map]:
         """Objects of one class in prediction and label; none where the label is IGNORE."""
         assert self.true is not None
@@ -109,33 +114,52 @@ class NamedScore(Protocol):
         ...
 
 
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A score that has no value for some cases, and says for how many."""
+
+    def left_out(self, records: Sequence[Any]) -> int | None:
+        """The number of cases left out of the score; None for a score that leaves none out."""
+        ...
+
+
 @dataclass(frozen=True)
 class PerCase:
     """The score of each class of a case; of several cases, the mean of means over classes.
 
-    NaN where a score has no value (an absent class) or the class is left out.
+    A class that is in neither prediction nor label has no score, nor has one that is left out.
+    Where just one of the two has the class (an object missed, or one that is not there), the score
+    is ``missed`` of the case, or without it what ``score`` gives. If that may be NaN, the score
+    ``leaves_out`` such cases: their number is reported beside it.
     """
 
     score: Callable[[Case, int], float]
     higher_is_better: bool = True
     needs: tuple[Need, ...] = ()
     in_mm: bool = False
+    missed: Callable[[Case], float] | None = None
+    leaves_out: bool = False
 
-    def of(self, case: Case) -> Float[np.ndarray, " k"]:
-        """The score of each class."""
-        scores = np.full(case.num_classes, np.nan)
+    def of(self, case: Case) -> Float[np.ndarray, "2 k"]:
+        """The score of each class, NaN for none; and 1 for a class that occurs but has none."""
+        scores, without = np.full(case.num_classes, np.nan), np.zeros(case.num_classes)
         for number in range(case.num_classes):
             if self.needs:
                 maps = case.objects(number) if number in case.things else ()
             else:
                 maps = () if number in case.leave_out else case.masks(number)
-            if any(x.any() for x in maps):
-                scores[number] = self.score(case, number)
-        return scores
+            has = [bool(x.any()) for x in maps]
+            if any(has):
+                if self.missed is not None and not all(has):
+                    scores[number] = self.missed(case)
+                else:
+                    scores[number] = self.score(case, number)
+                without[number] = np.isnan(scores[number])
+        return np.stack([scores, without])
 
     def total(self, records: Sequence[Any]) -> tuple[float, Float[np.ndarray, " k"]]:
         """The means over the cases that have a value."""
-        table = np.stack(records)
+        table = np.stack([scores for scores, _ in records])
         classes = np.array([float(mean(column)) for column in table.T])
         return float(mean(self._of_cases(records))), classes
 
@@ -143,8 +167,12 @@ class PerCase:
         """The interval of the mean over cases."""
         return bootstrap_interval(self._of_cases(records))
 
+    def left_out(self, records: Sequence[Any]) -> int | None:
+        """The number of cases with a class that prediction or label has, but that has no score."""
+        return sum(bool(without.any()) for _, without in records) if self.leaves_out else None
+
     def _of_cases(self, records: Sequence[Any]) -> Float[np.ndarray, " n"]:
-        return np.array([float(mean(record)) for record in records])
+        return np.array([float(mean(scores)) for scores, _ in records])
 
 
 @dataclass(frozen=True)

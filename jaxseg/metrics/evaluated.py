@@ -8,16 +8,18 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxseg.metrics.bootstrap import bootstrap
+from jaxseg.metrics.cases import LeavesOut, NamedScore
 from jaxseg.metrics.confusion import MORE, SCORES, Confusion
 from jaxseg.metrics.named import CASE_SCORES
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Pixels counted together, and the records of cases of the scores that were ``named``.
+    """Pixels counted together, and the records of cases for the scores that were ``named``.
 
-    ``matrices`` are the confusion matrices of the cases, for intervals; None where none are wanted.
-    ``unit`` is that of distances.
+    ``matrices`` are the confusion matrices of the cases, for intervals; None where no interval is
+    wanted. ``unit`` is that of distances. ``of_cases`` are the scores that made the records
+    (`scores_of`), one's own among them.
     """
 
     confusion: Confusion
@@ -25,28 +27,34 @@ class Evaluated:
     records: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     matrices: Int[np.ndarray, "n k k"] | None = None
     unit: Literal["mm", "pixels"] = "pixels"
+    of_cases: Mapping[str, NamedScore] = field(default_factory=lambda: CASE_SCORES)
 
     def scores(self, class_names: Sequence[str] | None = None) -> dict[str, Any]:
         """Plain numbers for reports: those of ``Confusion``, and after them those of cases.
 
-        Beside a score's number, ``<score>_per_class`` where it has classes, by name if there are
-        ``class_names``. What is NaN is left out of every mean.
+        Beside a score's number stands ``<score>_per_class`` where it has classes, by name if there
+        are ``class_names``, and ``<score>_cases_left_out`` where it leaves cases out. What is NaN
+        is left out of every mean.
         """
         report = self.confusion.scores(class_names, [n for n in self.named if n in MORE])
         for name, records in self.records.items():
-            value, classes = CASE_SCORES[name].total(records)
-            report[name] = value
+            score = self.of_cases[name]
+            value, classes = score.total(records)
+            report[name] = float(value)
             if classes is not None:
                 values = [float(one) for one in classes]
                 report[f"{name}_per_class"] = (
                     dict(zip(class_names, values, strict=True)) if class_names else values
                 )
+            left_out = score.left_out(records) if isinstance(score, LeavesOut) else None
+            if left_out is not None:
+                report[f"{name}_cases_left_out"] = left_out
         return report
 
     @property
     def distances_in(self) -> dict[str, str]:
         """The unit of distances, where any of the scores is one."""
-        some = any(CASE_SCORES[name].in_mm for name in self.records)
+        some = any(self.of_cases[name].in_mm for name in self.records)
         return {"distances_in": self.unit} if some else {}
 
     def intervals(self) -> dict[str, list[float]]:
@@ -54,10 +62,10 @@ class Evaluated:
         found = {}
         for name in self.named:
             if name in self.records:
-                found[f"{name}_interval"] = CASE_SCORES[name].interval(self.records[name])
+                found[f"{name}_interval"] = self.of_cases[name].interval(self.records[name])
             elif self.matrices is not None and name in (*SCORES, *MORE):
                 found[f"{name}_interval"] = bootstrap(self._redrawn(name), len(self.matrices))
-        return {name: list(ends) for name, ends in found.items()}
+        return {name: [float(end) for end in ends] for name, ends in found.items()}
 
     def _redrawn(self, name: str):
         def score(drawn: Int[np.ndarray, " n"]) -> float:

@@ -26,7 +26,9 @@ FIRST = (
 
 PANELS = {
     "loss": lambda name: "loss" in name and not name.startswith("validation/"),
-    "validation scores": lambda name: name.startswith("validation/"),
+    "validation scores": lambda name: (
+        name.startswith("validation/") and not name.endswith("_cases_left_out")
+    ),
     "images a second": lambda name: name == "images_per_second",
     "learning rate": lambda name: name == "learning_rate",
 }

@@ -1,7 +1,8 @@
 """Scores as text: one line while training, a table after an evaluation.
 
 Scores come as `Confusion.scores(class_names)` gives them: a mean by name, and beside it
-`<name>_per_class`, by class name, and after an evaluation `<name>_interval`, low and high.
+`<name>_per_class`, by class name, and after an evaluation `<name>_interval`, low and high,
+and `<name>_cases_left_out` where a score has no value for some cases.
 """
 
 import math
@@ -77,6 +78,8 @@ def print_scores(title: str, scores: Mapping[str, Any]) -> None:
             low, high = (_number(end) for end in value)
             shown = name.removesuffix("_interval")
             lines.append(f"{shown}: 95 % interval over cases {low} to {high}")
+        elif name.endswith("_cases_left_out") and value:
+            lines.append(f"{name.removesuffix('_cases_left_out')}: {value} cases left out")
     for line in filter(None, lines):
         console.print(line, markup=False, highlight=False)
 

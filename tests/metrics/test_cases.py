@@ -8,13 +8,14 @@ from jaxseg.metrics import (
     Case,
     Confusion,
     Found,
+    LeavesOut,
     ObjectMaps,
     boundary_iou,
     hausdorff,
     painted,
     surfaces,
 )
-from jaxseg.objects import Instances
+from jaxseg.objects import Instances, background_classes
 from jaxseg.types import IGNORE
 
 ONE_A_CASE = [name for name in CASE_SCORES if not name.startswith("coco")]
@@ -85,13 +86,13 @@ def test_scores_are_those_of_each_class():
     case = known(prediction, label)
     counted = Confusion.of(prediction[None], label[None], 3).on_host()
     for name in ("dice", "iou", "precision", "recall"):
-        found = CASE_SCORES[f"case_{name}"].of(case)
+        found, _ = CASE_SCORES[f"case_{name}"].of(case)
         np.testing.assert_allclose(found, getattr(counted, name)())
     masks = prediction == 2, label == 2
-    assert CASE_SCORES["pixel_error"].of(case)[2] == (masks[0] != masks[1]).mean()
-    assert CASE_SCORES["hd95"].of(case)[2] == hausdorff(*masks, percentile=95.0)
-    assert CASE_SCORES["asd"].of(case)[2] == surfaces(*masks).average("prediction")
-    assert CASE_SCORES["boundary_iou"].of(case)[2] == boundary_iou(*masks)
+    assert CASE_SCORES["pixel_error"].of(case)[0, 2] == (masks[0] != masks[1]).mean()
+    assert CASE_SCORES["hd95"].of(case)[0, 2] == hausdorff(*masks, percentile=95.0)
+    assert CASE_SCORES["asd"].of(case)[0, 2] == surfaces(*masks).average("prediction")
+    assert CASE_SCORES["boundary_iou"].of(case)[0, 2] == boundary_iou(*masks)
 
 
 def test_distances_are_in_the_unit_of_the_spacing():
@@ -100,6 +101,58 @@ def test_distances_are_in_the_unit_of_the_spacing():
         if score.in_mm:
             np.testing.assert_allclose(score.of(two), 2 * score.of(one), err_msg=name)
     assert (CASE_SCORES["nsd"].of(two) < CASE_SCORES["nsd"].of(one)).any()
+    assert one.diagonal == 50 and two.diagonal == 100  # 30 x 40 pixels
+
+
+def missing(n: int, of: int = 10) -> list[Case]:
+    """Cases of one ball found a pixel aside, of which the last ``n`` find nothing.
+
+    The classes have no names, and so class 0 is background.
+    """
+    prediction, label = (np.where(x == 2, 0, x) for x in pair())
+    background = background_classes(2, None)
+    found = known(prediction, label, k=2, leave_out=background)
+    lost = known(0 * prediction, label, k=2, leave_out=background)
+    return [found] * (of - n) + [lost] * n
+
+
+WORSENS = [
+    name
+    for name, score in CASE_SCORES.items()
+    if name not in ("ece", "mce", "pixel_error")  # of all pixels, of which few are objects
+    and not (isinstance(score, LeavesOut) and score.left_out([]) is not None and score.in_mm)
+]
+
+
+@pytest.mark.parametrize("name", WORSENS)
+def test_no_score_improves_as_objects_are_missed(name):
+    if name.startswith("coco"):
+        pytest.importorskip("pycocotools")
+    values = [total(name, *missing(n))[0] for n in (0, 5, 9, 10)]
+    sign = 1 if CASE_SCORES[name].higher_is_better else -1
+    steps = sign * np.diff(values)
+    # Quality is of matches alone; of an object moved by a pixel, the IoU is below 0.75.
+    assert np.all(steps <= 0) if name in ("sq", "ap75", "coco_ap75") else np.all(steps < 0), values
+
+
+def test_scores_have_their_stated_value_where_all_is_missed():
+    for name in ("nsd", "nsd2", "nsd_subvoxel", "case_dice", "cldice", "ap", "aji", "pq"):
+        assert total(name, *missing(10))[0] == 0, name
+    for name in ("hd_penalized", "hd95_penalized", "assd_penalized"):
+        assert total(name, *missing(10))[0] == 50  # the diagonal of 30 x 40 pixels
+        plain = name.removesuffix("_penalized")
+        assert total(name, *missing(0))[0] == total(plain, *missing(0))[0]
+
+
+def test_the_cases_that_a_distance_leaves_out_are_counted():
+    for name in ("hd", "hd95", "hd95_pooled", "hd95_subvoxel", "assd", "asd"):
+        score = CASE_SCORES[name]
+        assert isinstance(score, LeavesOut)
+        for n in (0, 5, 10):
+            assert score.left_out([score.of(case) for case in missing(n)]) == n
+        # What is in neither is not left out: there was nothing to find.
+        empty = known(*np.zeros((2, 8, 8), np.int32), k=2, leave_out=(0,))
+        assert score.left_out([score.of(empty)]) == 0
 
 
 def test_absent_classes_and_those_left_out_have_no_score():
