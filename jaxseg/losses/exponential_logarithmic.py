@@ -14,12 +14,12 @@ from jaxseg.losses.targets import (
     chosen,
     class_factors,
     of_counted,
+    one_vs_rest,
     per_example,
     power,
     ratio,
     targets,
 )
-from jaxseg.losses.tversky import complement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +52,9 @@ class ExponentialLogarithmic:
         """The loss of each example, at least 0; 0 where every pixel is ignored."""
         t = targets(logits, label, valid=valid, weights=weights)
         counts = overlap(t, batch=self.batch)
-        wrong = complement(counts, alpha=0.5, beta=0.5, smooth=self.smooth / 2)
-        # -ln Dice of one minus Dice, which is exact near 0, where the power is steep.
-        dice = power(-jnp.log1p(-wrong), self.gamma)
+        wrong = (counts.excess + counts.missed) / 2
+        # -ln Dice, exact where Dice is near 1 (where the power is steep) and where it is near 0.
+        dice = power(jnp.log1p(wrong / (counts.hit + self.smooth / 2)), self.gamma)
         dice = chosen(self, dice).mean(-1)
         pixels = t.pixels[..., None] * t.one_hot
         factors = class_factors(self, self.class_weights, t.logits)
@@ -62,7 +62,7 @@ class ExponentialLogarithmic:
             axes = tuple(range(0 if self.batch else 1, pixels.ndim - 1))
             sizes = pixels.sum(axes, keepdims=True)
             factors = jnp.sqrt(ratio(sizes.sum(-1, keepdims=True), sizes, empty=0.0))
-        surprise = power(-jax.nn.log_softmax(t.logits), self.gamma)
+        surprise = power(-jax.nn.log_sigmoid(one_vs_rest(t.logits)), self.gamma)
         cross = per_example((factors * pixels * surprise).sum(-1))
         cross = ratio(cross, per_example(t.pixels), empty=0.0)
         return of_counted(self.dice * dice + self.cross * cross, t.pixels)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 
 from jaxseg.errors import require
@@ -44,9 +45,11 @@ class Matthews:
         # Shares of the pixels: the product of four counts of a large volume is beyond float32.
         pixels = jnp.where(pixels > 0, pixels, 1.0)
         smooth = self.smooth / pixels
-        tp, fp, fn = (x / pixels for x in counts)
-        tn = jnp.maximum(1.0 - tp - fp - fn, 0.0) + smooth
-        tp = tp + smooth
+        free = t.pixels[..., None] * (1.0 - jax.nn.softmax(t.logits)) * (1.0 - t.one_hot)
+        free = free.sum(axes).reshape(-1, t.one_hot.shape[-1])
+        # Each count by its own sum: one minus the others loses what is small beside them.
+        tp, fp, fn, tn = (x / pixels for x in (*counts, free))
+        tp, tn = tp + smooth, tn + smooth
         root = jnp.sqrt(tp + fp) * jnp.sqrt(tp + fn) * jnp.sqrt(tn + fp) * jnp.sqrt(tn + fn)
         loss = 1.0 - (tp * tn - fp * fn) / root
         return of_counted(chosen(self, loss).mean(-1), t.pixels)

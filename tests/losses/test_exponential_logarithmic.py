@@ -44,3 +44,18 @@ def test_two_pixels_by_hand():
 def test_the_logarithm_of_nothing_is_refused():
     with pytest.raises(UserError, match="ExponentialLogarithmic.smooth=0.0: must be above 0"):
         ExponentialLogarithmic(smooth=0.0)
+
+
+def test_an_absent_class_costs_what_float64_says():
+    # Class 2 is absent, and each of 32 x 32 pixels gives it a third: P = 1024 / 3.
+    label = np.zeros((1, 32, 32), np.int32)
+    label[:, :16] = 1
+    n, smooth = 32 * 32, 1e-5
+    dice = [2 * n / 6 + smooth, 2 * n / 6 + smooth, smooth]
+    dice = [d / (n / 3 + g + smooth) for d, g in zip(dice, (n / 2, n / 2, 0), strict=True)]
+    expected = sum((-math.log(d)) ** 0.3 for d in dice) / 3
+    loss = ExponentialLogarithmic(dice=1.0, cross=0.0)
+    grad, value = jax.jit(jax.grad(lambda z: (loss(z, label)[0],) * 2, has_aux=True))(
+        np.zeros((1, 32, 32, 3), np.float32)
+    )
+    assert float(value) == pytest.approx(expected, rel=1e-5) and np.isfinite(grad).all()

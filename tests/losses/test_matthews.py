@@ -37,3 +37,16 @@ def test_a_class_in_neither_label_nor_prediction_costs_nothing():
 def test_a_denominator_that_could_vanish_is_refused():
     with pytest.raises(UserError, match="Matthews.smooth=0.0: must be above 0"):
         Matthews(smooth=0.0)
+
+
+@pytest.mark.parametrize("margin", [0.0, 3.0, 12.0, 20.0])
+def test_an_image_of_one_foreground_class_equals_its_formula_in_float64(margin: float):
+    # No true negatives and no false positives: all that is left beside TP is FN and ``smooth``.
+    n, smooth = 64 * 64, 1e-5
+    logits = np.zeros((1, 64, 64, 2), np.float32)
+    logits[..., 1] = margin
+    fn = n / (1 + math.exp(margin))
+    tp, tn = n - fn + smooth, smooth
+    expected = 1 - tp * tn / math.sqrt(tp * (tp + fn) * tn * (tn + fn))
+    value = jax.jit(Matthews())(logits, np.ones((1, 64, 64), np.int32))
+    assert float(value[0]) == pytest.approx(expected, rel=1e-4)
