@@ -86,7 +86,7 @@ class Evaluator:
     def _needed(self, intervals: bool) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """The classes with objects, and what `_score` is to give beside label maps."""
         names = [name for name in self._named if name in CASE_SCORES]
-        needs = needs_of({name: CASE_SCORES[name] for name in names})
+        needs = needs_of(names)
         dataset, parts = self._dataset, self._instances
         things = parts.classes(dataset.num_classes, dataset.class_names)
         if "objects" in needs and not things:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from jaxseg.errors import require
 from jaxseg.losses.loss import Label, Logits, PerExample, Valid, Weights
@@ -11,10 +12,10 @@ from jaxseg.losses.overlap import overlap
 from jaxseg.losses.ramp import Ramp
 from jaxseg.losses.targets import (
     Classes,
+    Targets,
     chosen,
     class_factors,
     of_counted,
-    one_vs_rest,
     per_example,
     power,
     ratio,
@@ -62,7 +63,19 @@ class ExponentialLogarithmic:
             axes = tuple(range(0 if self.batch else 1, pixels.ndim - 1))
             sizes = pixels.sum(axes, keepdims=True)
             factors = jnp.sqrt(ratio(sizes.sum(-1, keepdims=True), sizes, empty=0.0))
-        surprise = power(-jax.nn.log_sigmoid(one_vs_rest(t.logits)), self.gamma)
-        cross = per_example((factors * pixels * surprise).sum(-1))
+        cross = per_example((factors * pixels).sum(-1) * power(surprise(t), self.gamma))
         cross = ratio(cross, per_example(t.pixels), empty=0.0)
         return of_counted(self.dice * dice + self.cross * cross, t.pixels)
+
+
+def surprise(t: Targets) -> Float[Array, " b *spatial"]:
+    """``-ln p`` of each pixel's true class, with all digits where ``p`` is nearly 1.
+
+    A power of it is steep there, so that the rounding of a logarithm of the softmax would show.
+    """
+    if t.logits.shape[-1] == 1:
+        return jnp.zeros_like(t.pixels)
+    others = jnp.where(t.one_hot > 0, -jnp.inf, t.logits)
+    largest = jax.lax.stop_gradient(others.max(-1, keepdims=True))
+    rest = largest[..., 0] + jnp.log(jnp.exp(others - largest).sum(-1))
+    return jax.nn.softplus(rest - (t.logits * t.one_hot).sum(-1))

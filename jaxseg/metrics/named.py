@@ -224,6 +224,8 @@ def _checked(score: Any, name: str, taken: bool) -> NamedScore:
     return score
 
 
-def needs_of(scores: Mapping[str, NamedScore]) -> frozenset[Need]:
-    """The fields that cases must hold for these scores."""
-    return frozenset(need for score in scores.values() for need in score.needs)
+def needs_of(
+    names: Iterable[str], scores: Mapping[str, NamedScore] = CASE_SCORES
+) -> frozenset[Need]:
+    """The fields that cases must hold for the scores of these names."""
+    return frozenset(need for name in names for need in scores[name].needs)

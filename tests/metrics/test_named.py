@@ -27,7 +27,7 @@ def test_only_what_is_needed_is_asked_for():
         (["hd95", "ece"], {"calibration"}),
         (["coco_ap"], {"objects", "probabilities"}),
     ):
-        assert needs_of(scores_of(names)) == needs
+        assert needs_of(names) == needs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ def test_scores_are_known_by_name_and_ones_own_by_their_class_or_name():
     found = scores_of(("dice", "hd95", own[0], "iou_micro", own[1]))
     assert found == {"hd95": CASE_SCORES["hd95"], "rim_error": own[0], "mine": own[1]}
     assert [name_of(x) for x in ("hd95", *own)] == ["hd95", "rim_error", "mine"]
-    assert needs_of(found) == {"objects"}
+    assert needs_of(found, found) == {"objects"}
 
 
 class Dice(RimError):
