@@ -217,6 +217,7 @@ def test_distances_are_in_the_millimetres_of_the_header(tmp_path):
     expected = hausdorff(np.roll(case, 2, 0), case, percentile=95.0, spacing=(2.5, 1.0, 1.0))
     assert found.scores()["hd95_per_class"][1] == expected > 2.5
     assert found.distances_in == {"distances_in": "mm"}
+    assert np.isnan(found.scores()["hd95_per_class"][0])  # class 0 is background without names
     pixels = evaluated(experiment(synthetic(), metrics=("hd95",)))
     assert pixels.distances_in == {"distances_in": "pixels"}
 

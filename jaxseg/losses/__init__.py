@@ -1,7 +1,8 @@
 """Losses, one a file: ``(logits, label, *, valid=None, weights=None) -> [b]``, any spatial rank.
 
-A loss is a frozen dataclass that configures a pure function. Averaging over the batch and the
-weighted sum of terms belong to the recipe; a `Ramp` changes a term's weight by the step.
+A loss is a frozen dataclass that configures a pure function; its fields have to be named.
+Averaging over the batch and the weighted sum of terms belong to the recipe; a `Ramp` changes a
+term's weight by the step.
 """
 
 from jaxseg.losses.boundary import Boundary
@@ -19,7 +20,7 @@ from jaxseg.losses.hausdorff import Hausdorff
 from jaxseg.losses.hybrid import Hybrid
 from jaxseg.losses.image_level import ImageLevel
 from jaxseg.losses.jaccard import Jaccard
-from jaxseg.losses.loss import Loss
+from jaxseg.losses.loss import Label, Logits, Loss, PerExample, Valid, Weights
 from jaxseg.losses.lovasz import LovaszHinge, LovaszSoftmax
 from jaxseg.losses.matthews import Matthews
 from jaxseg.losses.ramp import Ramp
@@ -71,14 +72,19 @@ __all__ = [
     "Hybrid",
     "ImageLevel",
     "Jaccard",
+    "Label",
+    "Logits",
+    "Loss",
     "LovaszHinge",
     "LovaszSoftmax",
-    "Loss",
     "Matthews",
+    "PerExample",
     "Ramp",
     "SensitivitySpecificity",
     "TopK",
     "Tversky",
     "UnifiedFocal",
+    "Valid",
     "WassersteinDice",
+    "Weights",
 ]
