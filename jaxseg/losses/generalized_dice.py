@@ -50,7 +50,7 @@ class GeneralizedDice:
 
     def _factors(self, volume: Float[Array, "bb k"]) -> Float[Array, "bb k"]:
         exponent = {"square": 2, "simple": 1, "uniform": 0}[self.volumes]
-        # Of sizes relative to the smallest: 1 / G^2 of a large volume is lost in float32.
+        # Sizes relative to the smallest: 1 / G^2 of a large volume is lost in float32.
         present = volume > 0
         smallest = jnp.where(present, volume, jnp.inf).min(-1, keepdims=True)
         relative = jnp.where(present, smallest / jnp.where(present, volume, 1.0), 1.0) ** exponent

@@ -11,7 +11,7 @@ from jaxseg.losses.loss import Label, Logits, Valid, Weights
 from jaxseg.types import IGNORE
 
 Classes = Literal["all", "foreground"] | tuple[int, ...]
-"""Which classes a loss is the mean of; "foreground" are all but class 0."""
+"""The classes that a loss is the mean of; "foreground" are all but class 0."""
 
 
 @runtime_checkable

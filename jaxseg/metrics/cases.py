@@ -29,7 +29,7 @@ Need = Literal["objects", "probabilities", "calibration"]
 
 @dataclass(frozen=True)
 class Case:
-    """What is known about one case; a field that no named score needs is None.
+    """One case as scores see it; a field that no named score needs is None.
 
     ``leave_out`` are the classes without a score (the background), ``things`` those with objects.
     ``found`` and ``true`` are the objects of prediction and label. ``detections`` are the objects
@@ -48,7 +48,9 @@ class Case:
     detections: tuple[Found, ...] | None = None
     probabilities: Float[np.ndarray, "*spatial k"] | None = None
     calibration: Float[np.ndarray, "3 bins"] | None = None
-    _surfaces: dict[tuple[int, bool], Surfaces] = field(default_factory=dict, repr=False)
+    _surfaces: dict[tuple[int, bool], Surfaces] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     def masks(self, number: int) -> tuple[Mask, Mask]:
         """Prediction and label of one class; pixels whose label is IGNORE are in neither."""
@@ -88,7 +90,7 @@ class NamedScore(Protocol):
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether a run may keep the checkpoint that has the highest."""
+        """Whether a higher score is better, as `checkpoint.best` asks for."""
         ...
 
     @property

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int
 from jaxseg.errors import UserError
 
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-"""In pycocotools' order; s, m, l are objects below 32^2, below 96^2 and above, in pixels."""
+"""The numbers in pycocotools' order; s, m, l: areas below 32^2, below 96^2 and above (pixels)."""
 
 Kind = Literal["segm", "bbox"]
 

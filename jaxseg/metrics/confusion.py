@@ -190,7 +190,7 @@ class Confusion:
         return shares, shares.sum(1), shares.sum(0)
 
     def _rates(self) -> tuple[Any, Any, Any]:
-        # To float before any sum: those of int32 counts could pass 2^31.
+        # Floats before any sum: a sum of int32 counts could pass 2^31.
         counts = 1.0 * self.matrix
         tp = counts.diagonal()
         return tp, counts.sum(0) - tp, counts.sum(1) - tp

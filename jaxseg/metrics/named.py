@@ -162,8 +162,10 @@ CASE_SCORES: Mapping[str, NamedScore] = MappingProxyType(
         "mce": Pooled(_calibration, _calibrated("largest_error"), ("calibration",), False),
     }
 )
-"""By name. Distances, and the tolerances of ``nsd`` (1) and ``nsd2`` (2), are in mm where the data
-set gives a spacing, else in pixels; those of ``subvoxel`` are DeepMind's, in 2-D and 3-D.
+"""The scores of cases by name.
+
+Distances, and the tolerances of ``nsd`` (1) and ``nsd2`` (2), are in mm where the data set gives a
+spacing, else in pixels; those of ``subvoxel`` are DeepMind's, in 2-D and 3-D.
 
 **Missed objects.** Where just one of prediction and label has a class, its Dice, IoU, ``nsd``,
 ``boundary_iou``, ``cldice``, ``ap`` and ``aji`` are 0. A distance to nothing does not exist: there

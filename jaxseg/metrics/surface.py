@@ -227,8 +227,8 @@ def _steps(spacing: tuple[float, ...]) -> list[tuple[np.ndarray, float]]:
 
 def _far(target: Mask, places: tuple[np.ndarray, ...], spacing: Spacing) -> np.ndarray:
     """Distance from each of `places` (of the padded array), by a transform of the whole box."""
-    # Of the transform only the nearest pixels' places are taken: distances of all the box's pixels
-    # cost more than the transform. A KDTree of the surface is five times faster for two spheres,
+    # Only the nearest pixels' places are taken: distances of all the box's pixels cost more than
+    # the transform. A KDTree of the surface is five times faster for two spheres,
     # but takes a minute for a box inside a box: the search of a far surface visits most of it.
     nearest = ndimage.distance_transform_edt(
         ~target, sampling=spacing, return_distances=False, return_indices=True

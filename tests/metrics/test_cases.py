@@ -155,6 +155,13 @@ def test_the_cases_that_a_distance_leaves_out_are_counted():
         assert score.left_out([score.of(empty)]) == 0
 
 
+def test_a_changed_case_has_surfaces_of_its_own():
+    case = known(*pair(), leave_out=(0,))
+    before = total("hd", case)[0]
+    wider = dataclasses.replace(case, spacing=(2.0, 2.0))
+    assert total("hd", wider)[0] == 2 * before
+
+
 def test_absent_classes_and_those_left_out_have_no_score():
     case = known(*pair(), k=4, leave_out=(0,))
     for name in ONE_A_CASE:
