@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxseg import config
-from jaxseg.checkpoint import EXPERIMENT
+from jaxseg import record
 from jaxseg.data import Synthetic
 from jaxseg.report import environment
+from jaxseg.workdir import EXPERIMENT
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
         seconds = time.perf_counter() - begun
         predicted = np.asarray(Image.open(Path(folder) / "out" / "large.png"))
     assert predicted.shape == image.shape
-    window = config.read_json(options.workdir / EXPERIMENT).evaluation.window
+    window = record.read_json(options.workdir / EXPERIMENT).evaluation.window
     print(
         json.dumps(
             {

@@ -20,7 +20,7 @@ import jax
 
 from benchmarks import timing
 from jaxseg import config, process
-from jaxseg.config import Checkpoints, Experiment
+from jaxseg.experiment import Checkpoints, Experiment
 from jaxseg.train import compile_step, init, train
 
 

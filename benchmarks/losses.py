@@ -19,8 +19,8 @@ import jax
 
 from benchmarks import timing
 from jaxseg import config, process
-from jaxseg.config import Checkpoints, Evaluation, Experiment
 from jaxseg.encoders import Plain
+from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.losses import (
     LOSSES,
     Boundary,
@@ -32,6 +32,7 @@ from jaxseg.losses import (
     Loss,
     Ramp,
 )
+from jaxseg.recipes import Supervised
 from jaxseg.train import compile_step, init, train
 
 CONFIG = Path("configs/unet_isbi2012.py")
@@ -59,6 +60,7 @@ def experiment(losses: dict[str, Loss], steps: int, overrides: list[str]) -> Exp
     """The experiment of one row."""
     base = config.read(CONFIG, overrides)
     model = base.recipe.model.clone(encoder=Plain(widths=(8, 16, 32, 64)))
+    assert isinstance(base.recipe, Supervised)
     recipe = dataclasses.replace(base.recipe, model=model, losses=losses)
     return dataclasses.replace(
         base,

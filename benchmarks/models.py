@@ -91,7 +91,7 @@ def random_batch(model: Any, size: tuple[int, ...], row: Row) -> Batch:
 
 def inference(recipe: Supervised, batch: Batch) -> tuple[Any, tuple, Callable]:
     """The jitted forward pass, its arguments, and how to call what was compiled of it."""
-    model = recipe.module
+    model = recipe.served
     init = jax.jit(functools.partial(model.init, train=False))
     variables = init(jax.random.key(0), batch.image[:1])
 

@@ -8,8 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxseg.layers import Conv, Norm, TransposedConv, enlarge, max_pool
-from jaxseg.layers.resize import Method
+from jaxseg.layers import Conv, Norm, TransposedConv
+from jaxseg.ops import enlarge, max_pool
+from jaxseg.ops.resize import Method
 
 Apply = Callable[[Any, jax.Array], Any]  # (variables, x) -> y
 

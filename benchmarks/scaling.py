@@ -26,10 +26,10 @@ import numpy as np
 
 from benchmarks import timing
 from jaxseg import cost, sharding
-from jaxseg.config import Experiment
 from jaxseg.data import Data, Synthetic
 from jaxseg.encoders import Plain
 from jaxseg.errors import first_line
+from jaxseg.experiment import Experiment
 from jaxseg.models import UNet
 from jaxseg.recipes import Supervised
 from jaxseg.sharding import MeshShape

@@ -24,7 +24,8 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxseg.report import environment, plain
+from jaxseg.disk import plain
+from jaxseg.report import environment
 
 Turn = Callable[[int], float]
 """Runs something so many times; seconds a run."""

@@ -8,9 +8,9 @@ Command   python -m jaxseg.train --config configs/quickstart.py --workdir runs/q
 """
 
 from jaxseg.augment import Augment
-from jaxseg.config import Checkpoints, Evaluation, Experiment
 from jaxseg.data import Data, Synthetic
 from jaxseg.encoders import Plain
+from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.losses import CrossEntropy, Dice
 from jaxseg.models import UNet
 from jaxseg.optimizers import AdamW, Cosine

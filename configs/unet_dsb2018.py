@@ -8,9 +8,9 @@ Command   python -m jaxseg.train --config configs/unet_dsb2018.py --workdir runs
 """
 
 from jaxseg.augment import Augment
-from jaxseg.config import Checkpoints, Evaluation, Experiment
 from jaxseg.data import DSB2018, Data
 from jaxseg.encoders import Plain
+from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.losses import CrossEntropy, Dice
 from jaxseg.models import UNet
 from jaxseg.optimizers import AdamW, Cosine

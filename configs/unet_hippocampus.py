@@ -10,9 +10,9 @@ Command   python -m jaxseg.train --config configs/unet_hippocampus.py \
 """
 
 from jaxseg.augment import Augment
-from jaxseg.config import Checkpoints, Evaluation, Experiment
-from jaxseg.data import Data, Hippocampus
+from jaxseg.data import Data, Hippocampus, ZScore
 from jaxseg.encoders import Plain
+from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.losses import CrossEntropy, Dice
 from jaxseg.models import UNet
 from jaxseg.optimizers import AdamW, Cosine
@@ -33,7 +33,7 @@ def experiment() -> Experiment:
             root="data/hippocampus",
             patch=(40, 56, 40),
             foreground=0.33,
-            normalize="zscore",
+            normalize=ZScore(),
         ),
         steps=2_000,
         batch_size=4,

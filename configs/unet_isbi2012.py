@@ -12,9 +12,9 @@ Command   python -m jaxseg.train --config configs/unet_isbi2012.py --workdir run
 """
 
 from jaxseg.augment import Augment
-from jaxseg.config import Checkpoints, Evaluation, Experiment
 from jaxseg.data import ISBI2012, Data
 from jaxseg.encoders import Plain
+from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.losses import CrossEntropy, Dice
 from jaxseg.models import UNet
 from jaxseg.optimizers import AdamW, Cosine

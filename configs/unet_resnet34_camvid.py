@@ -8,9 +8,9 @@ Command   python -m jaxseg.train --config configs/unet_resnet34_camvid.py \
 """
 
 from jaxseg.augment import Augment
-from jaxseg.config import Checkpoints, Evaluation, Experiment
 from jaxseg.data import CamVid, Data
 from jaxseg.encoders import ResNet
+from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.losses import CrossEntropy
 from jaxseg.models import UNet
 from jaxseg.optimizers import SGD, Poly

@@ -9,7 +9,7 @@ rows of a batch stay where they are.
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from jaxseg.errors import UserError
-from jaxseg.types import IGNORE, Batch
+from jaxseg.errors import UserError, require
+from jaxseg.types import BATCH_FIELDS, IGNORE, SPATIAL, Batch, Role
 
 Outside = Literal["reflect", "zero"]
 
@@ -60,25 +60,39 @@ class Augment:
     def __post_init__(self) -> None:
         """Refuse impossible ranges."""
         for name in ("flip", "transpose"):
-            if not all(0 <= p <= 1 for p in _tuple(getattr(self, name))):
-                self._refuse(name, "a probability is in [0, 1]")
+            fine = all(0 <= p <= 1 for p in _tuple(getattr(self, name)))
+            self._require(fine, name, "a probability, in [0, 1]")
         for name in ("rotate", "elastic", "brightness", "blur", "noise"):
-            if not all(value >= 0 for value in _tuple(getattr(self, name))):
-                self._refuse(name, "must be at least 0")
+            fine = all(value >= 0 for value in _tuple(getattr(self, name)))
+            self._require(fine, name, "at least 0")
         for name in ("scale", "contrast", "gamma"):
             low, high = getattr(self, name)
-            if not 0 < low <= high:
-                self._refuse(name, "must be (low, high) with 0 < low <= high")
-        if self.grid < 2:
-            self._refuse("grid", "must be at least 2")
-        if self.outside not in get_args(Outside):
-            self._refuse("outside", f"must be one of {get_args(Outside)}")
+            self._require(0 < low <= high, name, "(low, high) with 0 < low <= high")
+        self._require(self.grid >= 2, "grid", "at least 2")
+        self._require(self.outside in get_args(Outside), "outside", f"one of {get_args(Outside)}")
 
     def __call__(self, rng: jax.Array, batch: Batch) -> Batch:
-        """The batch with every example transformed; ``rng`` alone fixes the result."""
+        """The batch with every example transformed; ``rng`` alone fixes the result.
+
+        Raises UserError where a geometry would move the image and leave its objects behind.
+        """
+        if batch.objects is not None and self.moves:
+            raise UserError(
+                "recipe.augment: flips, rotations, zoom and displacements do not move objects yet; "
+                "leave them out for data with objects"
+            )
         batch = jax.tree.map(jnp.asarray, batch)
         keys = jax.random.split(rng, batch.image.shape[0])
         return jax.vmap(self._example)(keys, batch)
+
+    @property
+    def moves(self) -> bool:
+        """Whether a pixel may come to lie elsewhere."""
+        return any((*_tuple(self.flip), self.transpose)) or self._warps
+
+    @property
+    def _warps(self) -> bool:
+        return any(_tuple(self.rotate)) or self.scale != (1.0, 1.0) or self.elastic > 0
 
     def _example(self, key: jax.Array, example: Batch) -> Batch:
         """One row of a batch: no leading axis."""
@@ -86,7 +100,7 @@ class Augment:
         warp_key, flip_key, intensity_key = jax.random.split(key, 3)
         size = example.label.shape
         flips, swap = self._flips(flip_key, size)
-        if any(_tuple(self.rotate)) or self.scale != (1.0, 1.0) or self.elastic:
+        if self._warps:
             where = self._coordinates(warp_key, size, flips, swap)
             example = _warp(example, where, self.outside)
         else:
@@ -102,8 +116,8 @@ class Augment:
         self, key: jax.Array, size: tuple[int, ...]
     ) -> tuple[dict[int, jax.Array], jax.Array | None]:
         """Whether to flip each axis that may be flipped, and to swap the last two."""
-        if self.transpose and size[-1] != size[-2]:
-            self._refuse("transpose", f"needs square images, not {size}")
+        square = not self.transpose or size[-1] == size[-2]
+        self._require(square, "transpose", f"0 for images that are not square, such as {size}")
         chances = (*self._numbers("flip", len(size)), self.transpose)
         draws = jax.random.uniform(key, (len(chances),)) < jnp.asarray(chances, jnp.float32)
         flips = {axis: draws[axis] for axis, chance in enumerate(chances[:-1]) if chance}
@@ -160,12 +174,11 @@ class Augment:
 
     def _numbers(self, name: str, count: int) -> tuple[float, ...]:
         numbers = _tuple(getattr(self, name))
-        if len(numbers) not in (1, count):
-            self._refuse(name, f"give one number, or {count}")
+        self._require(len(numbers) in (1, count), name, f"one number, or {count}")
         return numbers * count if len(numbers) == 1 else numbers
 
-    def _refuse(self, name: str, why: str) -> None:
-        raise UserError(f"recipe.augment.{name}={getattr(self, name)!r}: {why}")
+    def _require(self, holds: bool, name: str, what: str) -> None:
+        require(holds, f"recipe.augment.{name}", getattr(self, name), what)
 
 
 def rotation(angles: Float[Array | np.ndarray, " planes"], rank: int) -> Float[Array, "r r"]:
@@ -256,18 +269,25 @@ def gaussian(
     return image
 
 
+def _maps(example: Batch, move: Callable[[Array, Role], Array]) -> Batch:
+    """``move(map, role)`` of every field with spatial axes."""
+    moved = {}
+    for name, role in BATCH_FIELDS.items():
+        value = getattr(example, name)
+        if role in SPATIAL and value is not None:
+            moved[name] = move(jnp.asarray(value), role)
+    return example._replace(**moved)
+
+
 def _warp(example: Batch, where: list[Array], outside: Outside) -> Batch:
-    weight, instance = example.weight, example.instance
-    if weight is not None:
-        weight = linear(jnp.asarray(weight)[..., None], where, "zero")[..., 0]
-    if instance is not None:
-        instance = nearest(jnp.asarray(instance), where, IGNORE)
-    return example._replace(
-        image=linear(jnp.asarray(example.image), where, outside),
-        label=nearest(jnp.asarray(example.label), where, IGNORE),
-        weight=weight,
-        instance=instance,
-    )
+    def resampled(x: Array, role: Role) -> Array:
+        if role == "classes":
+            return nearest(x, where, IGNORE)
+        if role == "factor":
+            return linear(x[..., None], where, "zero")[..., 0]
+        return linear(x, where, outside)
+
+    return _maps(example, resampled)
 
 
 def _taps(at: Array, n: int, outside: Outside) -> list[tuple[Array, Array]]:
@@ -297,14 +317,8 @@ def _cubic(points: int, n: int) -> np.ndarray:
     return weights
 
 
-def _choose(draw: Array, transform, example: Batch) -> Batch:
-    moved = example._replace(
-        image=transform(example.image),
-        label=transform(example.label),
-        weight=None if example.weight is None else transform(example.weight),
-        instance=None if example.instance is None else transform(example.instance),
-    )
-    return jax.tree.map(lambda new, old: jnp.where(draw, new, old), moved, example)
+def _choose(draw: Array, transform: Callable[[Array], Array], example: Batch) -> Batch:
+    return _maps(example, lambda x, _: jnp.where(draw, transform(x), x))
 
 
 def _log_uniform(key: jax.Array, bounds: tuple[float, float]) -> Float[Array, ""]:

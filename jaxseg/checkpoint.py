@@ -1,16 +1,17 @@
 """Save, restore, load: ``workdir/experiment.json`` and ``workdir/checkpoints/<step>/`` (orbax).
 
 A step's folder holds ``state`` (the TrainState as a plain tree of arrays, readable with orbax
-alone) and, in its metadata as JSON, ``progress`` (where the data iterator stands, the best score so
-far). Saves are asynchronous and appear by one rename: a killed process leaves whole ones only.
+alone on any number of devices) and, in its metadata as JSON, ``progress`` (`jaxseg.progress`) and
+the ``scores`` of that step. Saves are asynchronous and appear by one rename: a killed process
+leaves whole ones only. What is empty is not saved, and what is absent is empty: a later version's
+state may have more parts.
 """
 
 import contextlib
-import fcntl
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,43 +22,23 @@ import numpy as np
 import tensorstore as ts
 from orbax.checkpoint import v1 as ocp
 
-from jaxseg import config
-from jaxseg.config import Experiment
+from jaxseg import disk, record
+from jaxseg.data import Data
 from jaxseg.errors import UserError, first_line
+from jaxseg.experiment import Checkpoints, Experiment
+from jaxseg.progress import Progress
 from jaxseg.step import TrainState
-from jaxseg.types import Batch
-
-FOLDER = "checkpoints"
-EXPERIMENT = "experiment.json"
+from jaxseg.types import Batch, covering_size, strides_of
+from jaxseg.workdir import CHECKPOINTS, EXPERIMENT
 
 # Orbax logs what it then raises, traceback and all, through absl's logger. One line is enough.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 
-@contextlib.contextmanager
-def lock(workdir: Path) -> Iterator[None]:
-    """Hold ``workdir`` for one run. The kernel lets go when the process dies, however it dies."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        handle = (workdir / ".lock").open("a")
-    except OSError as error:
-        here = workdir if workdir.exists() else next(p for p in workdir.parents if p.exists())
-        why = error.strerror if here.is_dir() else f"{here} is no folder"
-        raise UserError(f"--workdir {workdir}: cannot be used ({why}); name another") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"--workdir {workdir} is in use by another run; wait for it or name another"
-            ) from error
-        yield
-
-
 class Saver:
     """Writes the checkpoints of one run and keeps those that the policy names."""
 
-    def __init__(self, workdir: Path, policy: config.Checkpoints) -> None:
+    def __init__(self, workdir: Path, policy: Checkpoints) -> None:
         """``workdir`` may hold earlier checkpoints; half-written ones are swept away."""
         keep: list[Any] = [ocp.training.preservation_policies.LatestN(policy.keep)]
         best = policy.best
@@ -69,7 +50,7 @@ class Saver:
                     keep_checkpoints_without_metrics=False,
                 )
             )
-        self._folder = workdir / FOLDER
+        self._folder = workdir / CHECKPOINTS
         self._last_good: int | None = None
         self._pending: int | None = None
         # Any: orbax's own policies miss the protocol that its signature names.
@@ -100,7 +81,7 @@ class Saver:
         )
 
     def save(
-        self, step: int, state: TrainState, progress: dict[str, Any], scores: dict[str, float]
+        self, step: int, state: TrainState, progress: Progress, scores: Mapping[str, float]
     ) -> None:
         """Start to save; waits only for the save before. A step that is there already is kept.
 
@@ -114,9 +95,9 @@ class Saver:
             self._pending = step
             self._checkpointer.save_checkpointables_async(
                 step,
-                {"state": state._asdict()},
+                {"state": _not_empty(state._asdict())},
                 metrics=numbers or None,
-                custom_metadata={"progress": progress, "scores": numbers},
+                custom_metadata={"progress": disk.plain(progress.to_json()), "scores": numbers},
             )
 
     def wait(self) -> None:
@@ -126,6 +107,8 @@ class Saver:
         step, self._pending = self._pending, None
         with self._explained(step):
             self._checkpointer.wait()
+            if jax.process_index() == 0:
+                _open_anywhere(self._folder / str(step))
         self._last_good = step
 
     @contextlib.contextmanager
@@ -157,8 +140,8 @@ class Saver:
 
 
 def steps(workdir: str | Path) -> list[int]:
-    """The steps of whole checkpoints, ascending; stray files and half-written saves are none."""
-    folder = Path(workdir) / FOLDER
+    """The steps of whole checkpoints, ascending, without stray files and half-written saves."""
+    folder = Path(workdir) / CHECKPOINTS
     if not folder.is_dir():
         return []
     found = [p for p in folder.iterdir() if p.name.isdigit() and (p / "state").is_dir()]
@@ -169,70 +152,126 @@ def best_step(workdir: str | Path, metric: str | None) -> int:
     """The step with the highest ``metric``, else the newest. UserError where there is none."""
     found = steps(workdir)
     if not found:
-        raise UserError(f"{Path(workdir) / FOLDER}: no checkpoint in it")
+        raise UserError(f"{Path(workdir) / CHECKPOINTS}: no checkpoint in it")
     if metric is None:
         return found[-1]
     scores = {
-        step: _metadata(Path(workdir) / FOLDER / str(step))["scores"].get(metric) for step in found
+        step: _metadata(Path(workdir) / CHECKPOINTS / str(step))["scores"].get(metric)
+        for step in found
     }
     scored = {step: score for step, score in scores.items() if score is not None}
     return max(scored, key=lambda step: (scored[step], step)) if scored else found[-1]
 
 
-def restore(workdir: Path, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
+def restore(workdir: Path, step: int, abstract: TrainState) -> tuple[TrainState, Progress]:
     """State and progress of a step, placed as ``abstract`` says (default: the first device)."""
-    folder = workdir / FOLDER / str(step)
-    wanted = _placed(abstract._asdict())
+    folder = workdir / CHECKPOINTS / str(step)
+    wanted = _not_empty(_placed(abstract._asdict()))
     _compare(folder, _tree_of(folder), wanted)
     with _readable(folder):
         loaded = ocp.load(str(folder.absolute()), wanted, checkpointable_name="state")
-    return TrainState(**loaded), _metadata(folder)["progress"]
+    try:
+        progress = Progress.from_json(_metadata(folder)["progress"])
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{folder}: foreign checkpoint ({error}); remove this folder to use an earlier step"
+        ) from error
+    return abstract._replace(**loaded), progress
 
 
 def load(
-    workdir: str | Path, step: int | None = None, *, classes: Iterable[type] = ()
+    workdir: str | Path,
+    step: int | None = None,
+    *,
+    classes: Iterable[type] = (),
+    of: str = "model",
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The trained model of a run and its variables, on the default device.
 
     ``step=None`` is the best step where one was kept, else the newest. Needs neither the data nor
     the optimizer nor the devices of the run. ``classes`` are the run's own classes, if it had any
-    beside jaxseg's. Raises UserError, naming the file, for a folder that is no run, a truncated
-    checkpoint, or one of another architecture. Runs no code from the folder.
+    beside jaxseg's. ``of`` is another network of the recipe, such as "critic". Raises UserError,
+    naming the file, for a folder that is no run, a truncated checkpoint, or one of another
+    architecture. Runs no code from the folder.
     """
     workdir = Path(workdir)
-    experiment = config.read_json(workdir / EXPERIMENT, classes=classes)
+    experiment = record.read_json(workdir / EXPERIMENT, classes=classes)
     if step is None:
         step = best_step(workdir, experiment.checkpoint.best)
     elif step not in steps(workdir):
-        raise UserError(f"{workdir / FOLDER}: no step {step}; it has {steps(workdir)}")
-    folder = workdir / FOLDER / str(step)
+        raise UserError(f"{workdir / CHECKPOINTS}: no step {step}; it has {steps(workdir)}")
+    folder, recipe = workdir / CHECKPOINTS / str(step), experiment.recipe
+    module = recipe.served if of == "model" else getattr(recipe, of, None)
+    if not isinstance(module, nn.Module):
+        raise UserError(f"{workdir}: its recipe has no network {of!r}")
     wanted = abstract_state(experiment)
+    parts = ("params", "batch_stats", "ema") if of == "model" else ("extra",)
+    known = _not_empty({part: getattr(wanted, part) for part in parts})
     found = _tree_of(folder)
-    parts = ("params", "batch_stats", "ema")
-    _compare(folder, {p: found.get(p) for p in parts}, {p: getattr(wanted, p) for p in parts})
+    _compare(folder, {part: found.get(part) for part in parts}, known)
     only_these = ocp.Context()
     only_these.pytree.loading.partial_load = True  # not the optimizer's
     with _readable(folder), only_these:
-        loaded = ocp.load(
-            str(folder.absolute()),
-            _placed({part: getattr(wanted, part) for part in parts}),
-            checkpointable_name="state",
-        )
-    state = wanted._replace(**loaded)
-    return experiment.recipe.module, experiment.recipe.variables(state)
+        loaded = ocp.load(str(folder.absolute()), _placed(known), checkpointable_name="state")
+    return module, recipe.variables(wanted._replace(**loaded), of)
 
 
 def abstract_state(experiment: Experiment) -> TrainState:
     """Shapes and dtypes of the run's state, without data or devices."""
-    data, recipe = experiment.data, experiment.scheduled
-    spatial = data.patch or (max(64, 2 * getattr(recipe.model, "stride", 1)),) * data.dataset.rank
-    struct = jax.ShapeDtypeStruct
-    batch = Batch(
-        image=struct((1, *spatial, data.dataset.channels), np.float32),  # pyright: ignore
-        label=struct((1, *spatial), np.int32),  # pyright: ignore
-        valid=struct((1,), np.bool_),  # pyright: ignore
-    )
+    recipe, batch = experiment.scheduled, abstract_batch(experiment)
     return jax.eval_shape(lambda: recipe.init(jax.random.key(0), batch))
+
+
+def abstract_batch(experiment: Experiment) -> Batch:
+    """A batch of one row: of ``data.patch``, else of the smallest size that fits the network."""
+    model = experiment.recipe.model
+    return _abstract(experiment.data, model)._replace(
+        streams={name: _abstract(stream.data, model) for name, stream in experiment.streams.items()}
+        or None
+    )
+
+
+def _abstract(data: Data, model: nn.Module) -> Batch:
+    rank, dataset = data.dataset.rank, data.dataset
+    strides = strides_of(model, rank) or (1,) * rank
+    spatial = data.patch or covering_size(model, tuple(max(64, 2 * s) for s in strides))
+    struct: Any = jax.ShapeDtypeStruct
+    return Batch(
+        image=struct((1, *spatial, dataset.channels), np.float32),
+        label=struct((1, *spatial), np.int32),
+        valid=struct((1,), np.bool_),
+        domain=struct((1,), np.int32),
+        present=struct((1, dataset.num_classes), np.bool_),
+    )
+
+
+def _not_empty(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a state that hold arrays."""
+    return {name: part for name, part in tree.items() if jax.tree.leaves(part)}
+
+
+ONE_DEVICE = json.dumps(
+    {
+        "sharding_type": "NamedSharding",
+        "shape": [1],
+        "axis_names": ["device"],
+        "axis_types": ["AxisType.Auto"],
+        "partition_spec": [],
+        "device_mesh": {"mesh": [{"id": 0}]},
+    }
+)
+"""Orbax's words for "on the first device"."""
+
+
+def _open_anywhere(folder: Path) -> None:
+    """Let orbax alone put the arrays on one device, whatever devices the run had.
+
+    It would look for the run's own devices and refuse to open the checkpoint without them.
+    """
+    path = folder / "state" / "_sharding"
+    if path.is_file():
+        with disk.replacing(path) as beside:
+            beside.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), ONE_DEVICE)))
 
 
 def _placed(tree: Any) -> Any:

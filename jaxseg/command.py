@@ -5,6 +5,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxseg.errors import UserError
@@ -50,6 +51,29 @@ def parser(**fields: Any) -> argparse.ArgumentParser:
 
     made.error = refuse
     return made
+
+
+def of_a_run(made: argparse.ArgumentParser, *, step: str) -> None:
+    """Add what every command on a run takes; ``step`` says what a checkpoint is for."""
+    made.add_argument("--workdir", type=Path, required=True, help="folder of the run")
+    made.add_argument("--step", type=int, help=f"checkpoint to {step} (default: the best)")
+    add_classes(made)
+    add_debug(made)
+
+
+def add_classes(made: argparse.ArgumentParser) -> None:
+    """Add ``--classes``."""
+    made.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="Python file of the run's own classes, such as its config; it is run",
+    )
+
+
+def add_debug(made: argparse.ArgumentParser) -> None:
+    """Add ``--debug``."""
+    made.add_argument("--debug", action="store_true", help="show tracebacks")
 
 
 def _fail(line: str, debug: bool) -> None:

@@ -1,9 +1,15 @@
 """What commands leave on the disk: files that are whole or absent."""
 
 import contextlib
+import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
 
 from jaxseg.errors import UserError
 
@@ -35,3 +41,25 @@ def folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path}: the folder could not be made ({error.strerror})") from error
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON atomically; arrays become lists, and NaN and infinities null.
+
+    Raises UserError that names the file where it cannot be written (the old one is kept then).
+    """
+    with replacing(Path(path)) as beside:
+        beside.write_text(json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """The value in what strict JSON knows; NaN and infinities become None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return plain(np.asarray(value).tolist())
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value

@@ -4,27 +4,26 @@ The artifact is what ``jax.export`` serialises (StableHLO in its own container):
 constants in it, and any program with jax alone runs it on the platforms it was lowered for.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
-from jaxseg import checkpoint, command, config, disk
-from jaxseg.config import Experiment
+from jaxseg import checkpoint, command, disk, record
 from jaxseg.errors import UserError
-from jaxseg.types import ValidConvolutions, output_size
+from jaxseg.experiment import Experiment
+from jaxseg.types import ValidConvolutions, output_size, strides_of
+from jaxseg.workdir import EXPERIMENT, classes_for
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 KNOWN_PLATFORMS = (*PLATFORMS, "rocm")  # jax.export takes any word without an error
 MOST_BYTES = 2**31 - 2**20
 """FlatBuffers, jax.export's container, holds less than 2 GiB."""
 
-SCALES = {"unit": "in [0, 1]", "zscore": "with mean 0 and deviation 1 in each channel"}
 LETTERS = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 
 
@@ -38,7 +37,7 @@ class Artifact:
     path: Path
     size: int
     image: str
-    probabilities: str
+    outputs: str
     platforms: tuple[str, ...]
     notes: str
 
@@ -46,7 +45,7 @@ class Artifact:
         """The command's last line: what it is and how to run it."""
         return (
             f"{self.path}: {self.size / 1e6:.2f} MB, float32 image [{self.image}] {self.notes} -> "
-            f"probabilities [{self.probabilities}], for {' '.join(self.platforms)}; run it with "
+            f"{self.outputs}, for {' '.join(self.platforms)}; run it with "
             f'jax.export.deserialize(open("{self.path}", "rb").read()).call(image)'
         )
 
@@ -57,14 +56,17 @@ def export(
     *,
     step: int | None = None,
     platforms: Sequence[str] | None = None,
+    classes: Iterable[type] = (),
 ) -> Artifact:
     """Write ``images [b *spatial c] -> probabilities [b *spatial k]``, parameters inside.
 
-    Images are float32, scaled as ``data.normalize`` of the experiment says. Batch and spatial
-    sizes are free; where the network's sizes must fit (valid convolutions) only the batch is, and
-    the image has the size of ``evaluation.window``, else ``data.patch``. There is no sliding
-    window in the artifact: the image passes whole. ``platforms=None`` is all of ``PLATFORMS`` for
-    which the model can be lowered. ``step=None`` is the best checkpoint.
+    Images are float32, raw: what ``data.normalize`` of the experiment does is in the artifact.
+    Batch and spatial sizes are free; where the network's sizes must fit (valid convolutions) only
+    the batch is, and the image has the size of ``evaluation.window``, else ``data.patch``. There
+    is no sliding window in the artifact: the image passes whole. ``platforms=None`` is all of
+    ``PLATFORMS`` for which the model can be lowered. ``step=None`` is the best checkpoint.
+    ``classes`` are the run's own classes. A network that finds objects gives what its recipe's
+    predictor exports.
     """
     workdir, output = Path(workdir), Path(output)
     for name in platforms or ():
@@ -72,14 +74,16 @@ def export(
             raise UserError(f"--platforms {name}: must be among {', '.join(KNOWN_PLATFORMS)}")
     if output.is_dir():
         raise UserError(f"--output {output}: a folder; name a file, such as model.stablehlo")
-    experiment = config.read_json(workdir / checkpoint.EXPERIMENT)
-    model, variables = checkpoint.load(workdir, step)
+    classes = tuple(classes)
+    experiment = record.read_json(workdir / EXPERIMENT, classes=classes)
+    model, variables = checkpoint.load(workdir, step, classes=classes)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
     if size > MOST_BYTES:
         raise UserError(
             f"{workdir}: {size / 2**30:.1f} GiB of parameters; one artifact holds 2 GiB"
         )
-    run = probabilities(model, variables)
+    predictor = experiment.recipe.predictor(experiment.evaluation)
+    run = predictor.exported(model, variables, experiment.data)
     image = _signature(experiment, run)
     exported = _lowered(run, image, platforms, workdir)
     blob = exported.serialize()
@@ -87,21 +91,20 @@ def export(
         disk.folder(output.parent)
     with disk.replacing(output) as beside:
         beside.write_bytes(blob)
-    shapes = [", ".join(map(str, a.shape)) for a in (*exported.in_avals, *exported.out_avals)]
-    notes = SCALES[experiment.data.normalize]
+    arrays = (*exported.in_avals, *exported.out_avals)
+    image_shape, *given = (", ".join(map(str, array.shape)) for array in arrays)
+    names = ["probabilities"] if len(given) == 1 else _names(exported)
+    notes = experiment.data.normalize.scale
     if all(isinstance(n, int) for n in exported.in_avals[0].shape[1:]):
         notes += ", of this size only (its convolutions take pixels away, or it knows one size)"
-    return Artifact(output, len(blob), shapes[0], shapes[1], tuple(exported.platforms), notes)
+    outputs = ", ".join(f"{name} [{shape}]" for name, shape in zip(names, given, strict=True))
+    return Artifact(output, len(blob), image_shape, outputs, tuple(exported.platforms), notes)
 
 
-def probabilities(model: nn.Module, variables: Any) -> Callable[[jax.Array], jax.Array]:
-    """The function that is exported: softmax of the logits, float32."""
-
-    def probabilities(image: jax.Array) -> jax.Array:
-        prediction: Any = model.apply(variables, image, train=False)
-        return jax.nn.softmax(prediction.logits)
-
-    return probabilities
+def _names(exported: jax_export.Exported) -> list[str]:
+    """What each array that the artifact gives is called."""
+    tree = jax.tree.unflatten(exported.out_tree, list(exported.out_avals))
+    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
 def _signature(experiment: Experiment, run: Callable) -> jax.ShapeDtypeStruct:
@@ -116,6 +119,8 @@ def _signature(experiment: Experiment, run: Callable) -> jax.ShapeDtypeStruct:
             failure = error
         else:
             return image
+    if isinstance(failure, UserError):
+        raise failure
     raise UserError(
         f"{type(experiment.recipe.model).__name__} can only be exported for one size of image, and "
         "the run has none: set evaluation.window in its experiment.json"
@@ -124,12 +129,13 @@ def _signature(experiment: Experiment, run: Callable) -> jax.ShapeDtypeStruct:
 
 def _shapes(experiment: Experiment) -> Iterator[str]:
     """Free sizes, then multiples of the stride, then one size; the batch is free in each."""
-    model, data = experiment.recipe.module, experiment.data
+    model, data = experiment.recipe.served, experiment.data
     letters, channels = LETTERS[data.dataset.rank], data.dataset.channels
     if not isinstance(model, ValidConvolutions):
-        stride = getattr(model, "stride", 1)
+        strides = strides_of(model, len(letters)) or (1,) * len(letters)
+        multiples = [f"{s}*{n}" for s, n in zip(strides, letters, strict=True)]
         yield ", ".join(("b", *letters, str(channels)))
-        yield ", ".join(("b", *(f"{stride}*{n}" for n in letters), str(channels)))
+        yield ", ".join(("b", *multiples, str(channels)))
     fixed = experiment.evaluation.window or data.patch
     if fixed is not None:
         output_size(model, fixed)  # UserError where the window does not fit
@@ -171,17 +177,22 @@ def main(arguments: Sequence[str]) -> None:
         epilog="example: python -m jaxseg.export --workdir runs/quickstart "
         "--output model.stablehlo",
     )
-    parser.add_argument("--workdir", type=Path, required=True, help="folder of the run")
+    command.of_a_run(parser, step="export")
     parser.add_argument("--output", type=Path, required=True, help="file to write (replaced)")
     parser.add_argument(
         "--platforms",
         help=f"such as cpu,cuda (default: {','.join(PLATFORMS)}, as far as the model can)",
     )
-    parser.add_argument("--step", type=int, help="checkpoint to export (default: the best)")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(arguments)
     wanted = options.platforms.split(",") if options.platforms is not None else None
-    print(export(options.workdir, options.output, step=options.step, platforms=wanted))
+    artifact = export(
+        options.workdir,
+        options.output,
+        step=options.step,
+        platforms=wanted,
+        classes=classes_for(options.workdir, options.classes),
+    )
+    print(artifact)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,13 @@ def configurable(cls: type) -> list[str]:
     return [f.name for f in dataclasses.fields(cls) if f.init and f.name not in linen]
 
 
+def is_class(cls: Any) -> bool:
+    """Whether a value is a class of objects with fields: a dataclass or a module."""
+    return isinstance(cls, type) and dataclasses.is_dataclass(cls)
+
+
 def is_object(node: Any) -> bool:
-    """Whether a value is an object of fields: a dataclass or a module, and no class itself."""
+    """Whether a value is an object of fields, and no class itself."""
     return dataclasses.is_dataclass(node) and not isinstance(node, type)
 
 
@@ -48,12 +53,17 @@ def children(node: Any) -> dict[str, Any]:
 def check(node: Any, dotted: str = "") -> None:
     """Refuse an object graph with a value that is not of its field's type, to the last leaf."""
     if is_object(node):
-        wanted = hints(type(node))
-        for name, value in children(node).items():
-            if not fits(value, wanted[name]):
-                raise misfit(f"{dotted}{name}", value, wanted[name])
+        check_own(node, dotted)
     for name, value in children(node).items():
         check(value, f"{dotted}{name}.")
+
+
+def check_own(node: Any, dotted: str = "") -> None:
+    """Refuse one object with a value that is not of its field's type."""
+    wanted = hints(type(node))
+    for name, value in children(node).items():
+        if not fits(value, wanted[name]):
+            raise misfit(f"{dotted}{name}", value, wanted[name])
 
 
 def fits(value: Any, hint: Any) -> bool:

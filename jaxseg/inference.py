@@ -19,6 +19,7 @@ passes at once, and every distinct size compiles.
 import functools
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from jaxseg.errors import UserError
-from jaxseg.types import IGNORE, ValidConvolutions, output_size
+from jaxseg.types import IGNORE, Prediction, ValidConvolutions, covering_size, output_size
 
 Spatial = tuple[int, ...]
 
@@ -79,7 +80,7 @@ def bucket(model: Any, shape: Spatial, tiles: Tiles) -> Spatial:
     Without a window: the size itself (of valid convolutions: the smallest logits that cover it).
     """
     if tiles.window is None:
-        return output_size(model, _whole(model, shape))
+        return output_size(model, covering_size(model, shape))
     tile = output_size(model, _window(tiles, len(shape)))
     return tuple(t * _three_bits(-(-n // t)) for n, t in zip(shape, tile, strict=True))
 
@@ -101,7 +102,7 @@ def affordable(model: Any, shape: Spatial, tiles: Tiles, *, least: Spatial | Non
         return tiles
     edge = EDGES.get(len(shape), 96)
     if isinstance(model, ValidConvolutions):
-        window = least or _whole(model, (edge,) * len(shape))
+        window = least or covering_size(model, (edge,) * len(shape))
     else:
         at_least = least or (edge,) * len(shape)
         window = tuple(min(max(edge, w), n) for w, n in zip(at_least, shape, strict=True))
@@ -122,7 +123,7 @@ def pad_case(
     """
     shape = image.shape[:-1]
     target = bucket(model, shape, tiles)
-    window = _whole(model, shape) if tiles.window is None else tiles.window
+    window = covering_size(model, shape) if tiles.window is None else tiles.window
     margins = [w - n for w, n in zip(window, output_size(model, window), strict=True)]
     pads = [
         (margin // 2, margin - margin // 2 + to - n)
@@ -147,23 +148,6 @@ def _window(tiles: Tiles, rank: int) -> Spatial:
     return window
 
 
-@functools.cache
-def _whole(model: Any, shape: Spatial) -> Spatial:
-    """Smallest image whose logits cover `shape`; `shape` itself but for valid convolutions."""
-
-    def covers(n: int, target: int) -> bool:
-        try:
-            return output_size(model, (n,) * len(shape))[0] >= target
-        except (UserError, ValueError):  # a size that such a network refuses
-            return False
-
-    limit = 4096  # more context than any published network takes away
-    found = [next((n for n in range(t, t + limit) if covers(n, t)), None) for t in shape]
-    if None in found:
-        raise UserError(f"no image size gives logits of size {shape}: choose a window")
-    return tuple(n for n in found if n is not None)
-
-
 # ---------------------------------------------------------------- on the device: pure functions
 
 
@@ -173,32 +157,38 @@ def windowed(
     image: Float[Array, "b *padded c"],
     size: Int[Array, "b rank"],
     tiles: Tiles,
+    side: Mapping[str, Array] | None = None,
 ) -> Float[Array, "b *bucket k"]:
     """Merged logits of a batch of images of one bucket, as `pad_case` makes them.
+
+    `side` are further arrays `[b ...]` that the network takes by keyword, the same in every window.
 
     Pure and to be jitted by the caller, with `model` and `tiles` static. Logits beyond an image's
     true `size` mean nothing (0 where no window came). Rows may be sharded over devices: nothing
     but the loop's length passes between rows. Spatial axes must not be sharded.
     """
-    forward = functools.partial(_forward, model, variables, tiles.tta)
+    side = dict(side or {})
     if tiles.window is None:
-        return forward(image)
+        return _forward(model, variables, tiles.tta, image, side)
     rank = image.ndim - 2
     window = _window(tiles, rank)
     tile = output_size(model, window)
     b, *padded, _ = image.shape
     room = [n - w + t for n, w, t in zip(padded, window, tile, strict=True)]
-    stride = [max(1, int(t * (1 - tiles.overlap))) for t in tile]
+    # The floor of the product, which rounding puts just below a whole number: 20 * (1 - 0.8).
+    stride = [max(1, math.floor(t * (1 - tiles.overlap) + 1e-6)) for t in tile]
     most = math.prod(-(-(n - t) // s) + 1 for n, t, s in zip(room, tile, stride, strict=True))
     together = min(tiles.window_batch, most)
     profiles = [_profile(t, tiles.weighting) for t in tile]
     weight = functools.reduce(np.multiply.outer, profiles)[..., None]
     starts = functools.partial(_starts, size=size, tile=tile, stride=stride)
+    side = {name: jnp.repeat(rows, together, axis=0) for name, rows in side.items()}
 
     def body(step: Array, total: Array) -> Array:
         start, active = starts(step * together + jnp.arange(together))  # [b n rank], [b n]
         x = jax.vmap(jax.vmap(functools.partial(_cut, window=window), (None, 0)))(image, start)
-        y = forward(x.reshape(b * together, *window, image.shape[-1]))
+        x = x.reshape(b * together, *window, image.shape[-1])
+        y = _forward(model, variables, tiles.tta, x, side)
         y = y.reshape(b, together, *tile, -1) * weight.reshape(1, 1, *weight.shape)
         y = jnp.where(active.reshape(b, together, *(1,) * (rank + 1)), y, 0)
         for n in range(together):
@@ -228,12 +218,20 @@ def label_map(
     return jnp.argmax(windowed(model, variables, image, size, tiles), axis=-1).astype(jnp.int32)
 
 
-def _forward(model: Any, variables: Any, tta: bool, x: Array) -> Array:
+def whole_logits(model: Any, variables: Any, image: Array, **side: Array) -> Array:
+    """Logits of images that pass at once; UserError for a network that gives none."""
+    prediction = model.apply(variables, image, train=False, **side)
+    if not isinstance(prediction, Prediction):
+        raise UserError(
+            f"{type(model).__name__} returns {type(prediction).__name__} and no Prediction with "
+            "logits; its recipe needs a predictor of its own"
+        )
+    return prediction.logits
+
+
+def _forward(model: Any, variables: Any, tta: bool, x: Array, side: Mapping[str, Array]) -> Array:
     """Logits of windows; with `tta` the log of the mean probability over all flips."""
-
-    def logits(x: Array) -> Array:
-        return model.apply(variables, x, train=False).logits
-
+    logits = functools.partial(whole_logits, model, variables, **side)
     if not tta:
         return logits(x)
     rank = x.ndim - 2

@@ -2,12 +2,13 @@
 
 import ast
 import dataclasses
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 
-from jaxseg import encoders, fields, models
+from jaxseg import fields, models
 from jaxseg.errors import UserError, first_line, unknown
 
 
@@ -35,35 +36,43 @@ def override_one(experiment: Any, override: str) -> Any:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         value = text
-    return _replaced(experiment, dotted.split("."), value, dotted)
+    return _replaced(experiment, dotted.split("."), value, dotted, Any)
 
 
-def _replaced(node: Any, path: list[str], value: Any, dotted: str) -> Any:
+def _replaced(node: Any, path: list[str], value: Any, dotted: str, hint: Any) -> Any:
+    """``node``, of the type ``hint``, with the value at ``path`` below it."""
     name, rest = path[0], path[1:]
-    if isinstance(node, Mapping):
-        known = list(node)
-    elif dataclasses.is_dataclass(node):
-        known = fields.configurable(type(node))
-    else:
+    if not isinstance(node, Mapping) and not fields.is_object(node):
         what = "None" if node is None else f"a {type(node).__name__}"
         raise UserError(
             f"{dotted}: what stands before {name!r} is {what} and has no field {name!r}"
         )
-    if name not in known:
+    known = fields.children(node)
+    inner = _inner(node, name, hint)
+    if name not in known and (rest or not _may_be_new(node, value, inner)):
         raise unknown(f"{dotted}: unknown name", name, known)
-    old = node[name] if isinstance(node, Mapping) else getattr(node, name)
     if rest:
-        new = _replaced(old, rest, value, dotted)
-    elif isinstance(node, Mapping):
-        new = _converted(value, type(old), dotted)
+        new = _replaced(known[name], rest, value, dotted, inner)
     else:
-        new = _converted(_named(old, value), fields.hints(type(node))[name], dotted)
+        new = _converted(_named(known.get(name), value), inner, dotted)
     if isinstance(node, Mapping):
         return {**node, name: new}
     try:
-        return dataclasses.replace(node, **{name: new})  # pyright: ignore[reportArgumentType]
+        return dataclasses.replace(node, **{name: new})
     except (TypeError, ValueError) as error:
         raise UserError(f"{dotted}={value!r}: {first_line(error)}") from error
+
+
+def _inner(node: Any, name: str, hint: Any) -> Any:
+    """The type of what stands at ``name``: of a field, or of a mapping's items."""
+    if not isinstance(node, Mapping):
+        return fields.hints(type(node)).get(name, Any)
+    return typing.get_args(hint)[1] if typing.get_origin(hint) is Mapping else Any
+
+
+def _may_be_new(node: Any, value: Any, inner: Any) -> bool:
+    """Whether a mapping may get an item that can be typed: ``init_from.model=runs/before``."""
+    return isinstance(node, Mapping) and inner is not Any and fields.fits(value, inner)
 
 
 def _named(old: Any, value: Any) -> Any:
@@ -71,7 +80,7 @@ def _named(old: Any, value: Any) -> Any:
     if isinstance(old, nn.Module) and isinstance(value, str):
         if hasattr(old, "num_classes"):
             return models.create(value, num_classes=old.num_classes)
-        return encoders.create(value)
+        return models.encoder_like(old, value)
     return value
 
 

@@ -12,23 +12,25 @@ along their last axis. A grey file is repeated to as many channels as the networ
 become grey (ITU-R 601 luma) for a network of one channel.
 """
 
+import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Shaped
 
-from jaxseg import checkpoint, command, config, disk, inference, process, report
-from jaxseg.config import Experiment
+from jaxseg import checkpoint, command, disk, process, record, report
 from jaxseg.data import images
-from jaxseg.data.cases import moments, normalize
-from jaxseg.data.checks import check_case
 from jaxseg.data.masks import NIFTI, TIFF, ending, write_mask
 from jaxseg.errors import UserError
-from jaxseg.inference import Tiles
+from jaxseg.experiment import Experiment
+from jaxseg.metrics import painted
+from jaxseg.predictor import CaseResult, Gives, Predictor, bounded, run
+from jaxseg.workdir import EXPERIMENT, classes_for
 
 
 class Predicted(NamedTuple):
@@ -48,6 +50,7 @@ def predict(
     overlay: bool = False,
     probabilities: bool = False,
     overwrite: bool = False,
+    classes: Iterable[type] = (),
 ) -> list[Path]:
     """Label maps of a file, or of all images directly in a folder; their paths.
 
@@ -55,7 +58,9 @@ def predict(
     Where it says whole images, those beyond two million pixels are cut all the same: a 4096 x 4096
     image then fits where it would not at once.
     ``probabilities`` also writes ``<stem>_probabilities.npy``, float32 ``[*spatial k]``, and
-    ``overlay`` the prediction drawn over the image (of a stack or volume: its middle slice).
+    ``overlay`` the prediction drawn over the image (of a stack or volume: its middle slice). A
+    network that finds objects also leaves ``<stem>_instances``, their numbers from 1 up.
+    ``classes`` are the run's own classes.
     Raises UserError, before anything is written, where a file would be replaced (but for
     ``overwrite``) or two inputs share a stem; later, where an input cannot be read: what was
     written before stays. No file is ever half-written.
@@ -69,6 +74,7 @@ def predict(
         overlay=overlay,
         probabilities=probabilities,
         overwrite=overwrite,
+        classes=classes,
     )
     return [predicted.paths[0] for predicted in files]
 
@@ -83,31 +89,30 @@ def each(
     overlay: bool = False,
     probabilities: bool = False,
     overwrite: bool = False,
+    classes: Iterable[type] = (),
 ) -> Iterator[Predicted]:
     """``predict``, file by file as they are done."""
-    experiment = config.read_json(Path(workdir) / checkpoint.EXPERIMENT)
+    classes = tuple(classes)
+    experiment = record.read_json(Path(workdir) / EXPERIMENT, classes=classes)
     suffixes = ["_overlay.png"] * overlay + ["_probabilities.npy"] * probabilities
     files, folder = inputs(input), Path(output)
     _admit(files, folder, experiment.data.dataset.rank, suffixes, overwrite=overwrite)
-    model, variables = checkpoint.load(workdir, step)
+    model, variables = checkpoint.load(workdir, step, classes=classes)
     evaluation = experiment.evaluation
-    tiles = Tiles(
-        window=evaluation.window,
-        overlap=evaluation.overlap,
-        window_batch=evaluation.window_batch,
-        tta=evaluation.tta if tta is None else tta,
-    )
-    labels_of = functools.partial(
-        _labels_and_probabilities,
+    if tta is not None:
+        evaluation = dataclasses.replace(evaluation, tta=tta)
+    gives: Gives = ("labels", "probabilities") if probabilities else ("labels",)
+    network = functools.partial(
+        _predicted,
+        experiment.recipe.predictor(evaluation),
         model,
         variables,
-        tiles,
-        patch=experiment.data.patch,
-        probabilities=probabilities,
+        gives,
+        experiment.data.patch,
     )
     disk.folder(folder)
     for file in files:
-        yield _one(file, folder, experiment, labels_of, overlay=overlay)
+        yield _one(file, folder, experiment, network, overlay=overlay)
 
 
 def inputs(path: str | Path) -> list[Path]:
@@ -162,8 +167,23 @@ def _suffixes(file: Path, rank: int) -> tuple[str, ...]:
 
 # --- one file -------------------------------------------------------------------------------------
 
-Network = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
-"""A normalised image -> its label map, and its probabilities if they are wanted."""
+Network = Callable[[np.ndarray], CaseResult]
+"""A normalised image -> what is predicted of it."""
+
+
+def _predicted(
+    predictor: Predictor,
+    model: Any,
+    variables: Any,
+    gives: Gives,
+    patch: tuple[int, ...] | None,
+    image: np.ndarray,
+) -> CaseResult:
+    case = {"image": image}
+    predictor = bounded(predictor, model, image.shape[:-1], patch)
+    rows = {name: x[None] for name, x in predictor.prepare(model, case).items()}
+    given = jax.device_get(run(predictor, model, variables, rows, gives))
+    return predictor.result(jax.tree.map(lambda x: x[0], given), case)
 
 
 def _one(
@@ -172,25 +192,35 @@ def _one(
     dataset, stem = experiment.data.dataset, images.stem(file)
     dtype = np.uint8 if dataset.num_classes <= 255 else np.uint16
     axis, raws = _read(file, dataset.rank, dataset.channels)
-    shown, labels, shares = [], [], []
+    shown, labels, shares, numbers = [], [], [], []
     for raw in raws:
-        label, share = network(_normalized(raw, experiment, file))
-        labels.append(label.astype(dtype))
-        if share is not None:
-            shares.append(share)
+        result = network(experiment.data.image(raw, name=str(file)))
+        assert result.labels is not None
+        labels.append(result.labels.astype(dtype))
+        if result.probabilities is not None:
+            shares.append(result.probabilities)
+        if result.objects is not None:
+            numbers.append(painted(result.objects, result.labels).numbers.astype(np.uint16))
         if overlay:
             shown.append(raw)
-    whole = labels[0] if axis is None else np.stack(labels, axis)
-    paths = [folder / (stem + ending(file, whole.ndim))]
+
+    def whole(maps: list[np.ndarray]) -> np.ndarray:
+        return maps[0] if axis is None else np.stack(maps, axis)
+
+    kind = ending(file, whole(labels).ndim)
+    paths = [folder / (stem + kind)]
     if shares:
         paths.append(folder / f"{stem}_probabilities.npy")
         with disk.replacing(paths[-1]) as beside:
-            np.save(beside, shares[0] if axis is None else np.stack(shares, axis))
+            np.save(beside, whole(shares))
+    if numbers:
+        paths.append(folder / f"{stem}_instances{kind}")
+        write_mask(paths[-1], whole(numbers), like=file)
     if overlay:
         paths.append(folder / f"{stem}_overlay.png")
         along = 2 if images.suffix(file) in NIFTI else 0  # where the slices of a volume lie
         _write_overlay(paths[-1], shown, labels, along)
-    write_mask(paths[0], whole, like=file)  # last: where it is, all is there
+    write_mask(paths[0], whole(labels), like=file)  # last: where it is, all is there
     return Predicted(tuple(paths), len(labels))
 
 
@@ -219,53 +249,13 @@ def _holds_slices(file: Path, channels: int) -> bool:
     return len(shape) >= 3 and shape[2] > 1 and (channels == 1 or shape[2] != channels)
 
 
-def _normalized(
-    raw: Shaped[np.ndarray, "*spatial c"], experiment: Experiment, file: Path
-) -> Float[np.ndarray, "*spatial c"]:
-    """As the run's data are: the same checks, the same scaling."""
-    data, raw = experiment.data, np.asarray(raw)  # a memory map would escape the checks
-    check_case(
-        {"image": raw},
-        channels=data.dataset.channels,
-        num_classes=data.dataset.num_classes,
-        files=(str(file),),
-    )
-    return normalize(raw, moments(raw) if data.normalize == "zscore" else None)
-
-
-def _labels_and_probabilities(
-    model: Any,
-    variables: Any,
-    tiles: Tiles,
-    image: np.ndarray,
-    *,
-    patch: tuple[int, ...] | None,
-    probabilities: bool,
-) -> tuple[Int[np.ndarray, "*spatial"], Float[np.ndarray, "*spatial k"] | None]:
-    tiles = inference.affordable(model, image.shape[:-1], tiles, least=patch)
-    if not probabilities:  # only labels leave the device
-        labels = inference.segment(
-            model,
-            variables,
-            image,
-            window=tiles.window,
-            overlap=tiles.overlap,
-            tta=tiles.tta,
-            window_batch=tiles.window_batch,
-        )
-        return labels, None
-    logits = inference.logits(model, variables, image[None], tiles=tiles)[0]
-    shares = np.exp(logits - logits.max(-1, keepdims=True))
-    return logits.argmax(-1), shares / shares.sum(-1, keepdims=True)
-
-
 # --- what is written beside the label map ---------------------------------------------------------
 
 
 def _write_overlay(
     path: Path, shown: Sequence[np.ndarray], labels: Sequence[np.ndarray], along: int
 ) -> None:
-    """Of the middle image of a stack, of the middle slice of a volume."""
+    """Draw the middle image of a stack, the middle slice of a volume."""
     from PIL import Image
 
     image, label = shown[len(shown) // 2], labels[len(labels) // 2]
@@ -290,7 +280,7 @@ def main(arguments: Sequence[str]) -> None:
         epilog="example: python -m jaxseg.predict --workdir runs/quickstart --input images "
         "--output predictions --overlay",
     )
-    parser.add_argument("--workdir", type=Path, required=True, help="folder of the run")
+    command.of_a_run(parser, step="use")
     parser.add_argument(
         "--input",
         type=Path,
@@ -308,9 +298,7 @@ def main(arguments: Sequence[str]) -> None:
         action="store_true",
         help="also <stem>_probabilities.npy: float32, the image's axes and then the classes",
     )
-    parser.add_argument("--step", type=int, help="checkpoint to use (default: the best)")
     parser.add_argument("--overwrite", action="store_true", help="replace files of the output")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(arguments)
     process.cache_compilations()
     begun = time.perf_counter()
@@ -323,6 +311,7 @@ def main(arguments: Sequence[str]) -> None:
         overlay=options.overlay,
         probabilities=options.probabilities,
         overwrite=options.overwrite,
+        classes=classes_for(options.workdir, options.classes),
     )
     count = len(inputs(options.input))
     done = list(_with_bar(files, count))

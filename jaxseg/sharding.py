@@ -1,12 +1,12 @@
 """The mesh, and where state and batch live on it.
 
-Three axes: ``data`` and ``fsdp`` share the rows of a batch, ``fsdp`` also holds slices of the
-parameters and of the optimizer's state, ``spatial`` shares the rows (first spatial axis) of each
+Three axes: ``data`` and ``fsdp`` split the rows of a batch, ``fsdp`` also holds slices of the
+parameters and of the optimizer's state, ``spatial`` splits the rows (first spatial axis) of each
 image; XLA exchanges the halos. BatchNorm statistics are global, since the step is one program.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,11 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxseg.errors import UserError
-from jaxseg.types import Batch, ValidConvolutions
+from jaxseg.types import BATCH_FIELDS, SPATIAL, Batch, ValidConvolutions, strides_of
 
 AXES = ("data", "fsdp", "spatial")
 ROWS = ("data", "fsdp")
-"""The axes that share the rows of a batch."""
+"""The axes that split the rows of a batch."""
 
 COARSEST_ROWS = 2
 """Rows of the coarsest map that each device along ``spatial`` holds at least."""
@@ -62,21 +62,19 @@ class MeshShape:
         return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices[:count])
 
 
-def check_batch(mesh: Mesh, batch_size: int, accumulate: int = 1) -> None:
-    """Refuse a batch whose parts (``accumulate`` of them) do not divide over the devices."""
+def check_batch(mesh: Mesh, batch_size: int, name: str = "batch_size") -> None:
+    """Refuse a batch whose rows do not divide over the devices."""
     rows = mesh.shape["data"] * mesh.shape["fsdp"]
-    unit = rows * accumulate
-    if batch_size % unit:
-        below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
-        parts = f" in {accumulate} parts (recipe.accumulate)" if accumulate > 1 else ""
+    if batch_size % rows:
+        below, above = batch_size // rows * rows, (batch_size // rows + 1) * rows
         raise UserError(
-            f"batch_size={batch_size} does not divide over mesh data x fsdp = {rows} devices"
-            f"{parts}; use {f'{below} or ' if below else ''}{above}"
+            f"{name}={batch_size} does not divide over mesh data x fsdp = {rows} devices; "
+            f"use {f'{below} or ' if below else ''}{above}"
         )
 
 
 def check_rows(mesh: Mesh, model: nn.Module, spatial: tuple[int, ...]) -> None:
-    """Refuse images whose rows XLA would share out with wrong gradients.
+    """Refuse images whose rows XLA would split with wrong gradients.
 
     Where a map comes to have rows that do not divide evenly over ``spatial``, or where strided
     convolutions leave one row a device, XLA's partitioner may return a right loss and a wrong
@@ -86,12 +84,14 @@ def check_rows(mesh: Mesh, model: nn.Module, spatial: tuple[int, ...]) -> None:
     parts = mesh.shape["spatial"]
     if parts == 1:
         return
-    if isinstance(model, ValidConvolutions):
+    strides = strides_of(model, len(spatial))
+    if strides is None or isinstance(model, ValidConvolutions):
+        why = "valid convolutions" if isinstance(model, ValidConvolutions) else "stride=None"
         raise UserError(
-            f"mesh.spatial={parts}: {type(model).__name__} has valid convolutions, whose rows do "
-            "not divide evenly over devices; set mesh.spatial=1"
+            f"mesh.spatial={parts}: {type(model).__name__} has {why}, whose rows cannot be split "
+            "evenly across devices; set mesh.spatial=1"
         )
-    unit = COARSEST_ROWS * getattr(model, "stride", 1) * parts
+    unit = COARSEST_ROWS * strides[0] * parts
     if spatial[0] % unit:
         below, above = spatial[0] // unit * unit, (spatial[0] // unit + 1) * unit
         raise UserError(
@@ -100,14 +100,29 @@ def check_rows(mesh: Mesh, model: nn.Module, spatial: tuple[int, ...]) -> None:
         )
 
 
-def of_batch(mesh: Mesh, batch: Any) -> Any:
-    """Shardings of a batch: rows over data and fsdp, the first spatial axis over spatial."""
+def of_batch(mesh: Mesh, batch: Batch) -> Batch:
+    """Shardings of a batch, by the roles of its fields.
 
-    def place(x: Any) -> NamedSharding:
-        spec = PartitionSpec(ROWS, "spatial") if x.ndim > 1 else PartitionSpec(ROWS)
+    Rows go over data and fsdp; of what has spatial axes, the first goes over spatial.
+    """
+
+    def place(x: Any, role: str) -> NamedSharding:
+        spec = PartitionSpec(ROWS, "spatial") if role in SPATIAL else PartitionSpec(ROWS)
         return NamedSharding(mesh, spec)
 
-    return jax.tree.map(place, batch)
+    return _by_role(place, batch)
+
+
+def _by_role(place: Callable[..., Any], batch: Batch, *others: Batch) -> Batch:
+    """``place(array, role, ...)`` of every array of a batch and of its streams."""
+    placed: dict[str, Any] = {}
+    for name, value in batch._asdict().items():
+        role, rest = BATCH_FIELDS[name], [getattr(other, name) for other in others]
+        if role == "batches" and value is not None:
+            placed[name] = {k: _by_role(place, v, *(r[k] for r in rest)) for k, v in value.items()}
+        else:
+            placed[name] = jax.tree.map(lambda x, *r, role=role: place(x, role, *r), value, *rest)
+    return Batch(**placed)
 
 
 def of_state(mesh: Mesh, state: Any) -> Any:
@@ -141,9 +156,19 @@ def gathered(tree: Any) -> Any:
 
 
 def microbatches(tree: Any, count: int) -> Any:
-    """``[b ...] -> [count b/count ...]``, each device keeping rows that it already holds."""
+    """``[b ...] -> [count b/count ...]``, each device keeping rows that it already holds.
+
+    Raises UserError where the parts do not divide over the devices of the mesh in use.
+    """
+    shape = jax.sharding.get_abstract_mesh().shape
+    devices = math.prod(shape.get(axis, 1) for axis in ROWS)
 
     def split(x: jax.Array) -> jax.Array:
+        if x.shape[0] % (count * devices):
+            raise UserError(
+                f"recipe.accumulate={count}: {x.shape[0]} rows do not divide into {count} parts "
+                f"over mesh data x fsdp = {devices} devices; use a multiple of {count * devices}"
+            )
         # Row i goes to microbatch i % count: contiguous slices would move between devices.
         return x.reshape(x.shape[0] // count, count, *x.shape[1:]).swapaxes(0, 1)
 
@@ -161,11 +186,29 @@ def local_rows(mesh: Mesh, batch_size: int) -> slice:
     return slice(min(part[0] for part in parts), max(part[1] for part in parts))
 
 
-def put(mesh: Mesh, batch: Batch, batch_size: int) -> Batch:
-    """Put this process's rows of a batch where the step expects them."""
+def put(mesh: Mesh, batch: Batch, abstract: Batch) -> Batch:
+    """Put this process's rows of a batch where the step expects them.
 
-    def place(x: np.ndarray, sharding: NamedSharding) -> jax.Array:
-        shape = (batch_size, *x.shape[1:])
-        return jax.make_array_from_process_local_data(sharding, x, shape)
+    ``abstract`` holds the shapes of the global batch, whose streams have rows of their own.
+    """
 
-    return jax.tree.map(place, batch, of_batch(mesh, batch))
+    def place(x: np.ndarray, _: str, whole: Any, sharding: NamedSharding) -> jax.Array:
+        return on_mesh(sharding, x, whole.shape)
+
+    return _by_role(place, batch, abstract, of_batch(mesh, abstract))
+
+
+def on_mesh(sharding: NamedSharding, rows: np.ndarray, shape: tuple[int, ...]) -> jax.Array:
+    """The array of that shape of which ``rows`` are this process's part."""
+    with jax.transfer_guard_host_to_device("allow"):  # meant: this is where batches move
+        return jax.make_array_from_process_local_data(sharding, rows, shape)
+
+
+def replicated_copy(mesh: Mesh, tree: Any) -> Any:
+    """``tree`` whole on every device of the mesh; arrays that lie on a mesh stay where they are."""
+
+    def place(x: Any) -> Any:
+        on_mesh = isinstance(getattr(x, "sharding", None), NamedSharding)
+        return x if on_mesh else jax.device_put(x, replicated(mesh))
+
+    return jax.tree.map(place, tree)

@@ -1,6 +1,6 @@
 """TrainState and the pure pieces that every recipe's step is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,14 +8,21 @@ import jax.numpy as jnp
 import optax
 
 from jaxseg import sharding
+from jaxseg.errors import UserError, unknown
 from jaxseg.types import Batch
+
+Rates = Sequence[tuple[str, float]]
+"""Factors of the update by parameter path; of several that hold, the longest path counts."""
 
 
 class TrainState(NamedTuple):
     """All that a step reads and writes. ``Any``: JAX rebuilds it with shardings as leaves.
 
-    ``ema`` is an exponential moving average of ``params``, or an empty dict. ``rng`` is the raw
-    data of the run's key, never advanced: step ``n`` draws from ``fold_in(rng, n)``.
+    ``params``, ``batch_stats`` and ``ema`` (an exponential moving average of ``params``, or an
+    empty dict) are those of the network that is served. ``rng`` is the raw data of the run's key,
+    never advanced: step ``n`` draws from ``fold_in(rng, n)``. Whatever else a recipe keeps lies in
+    ``extra`` by name: `Trained` for a further network that learns, ``{"params", "batch_stats"}``
+    for a frozen one, arrays for masks and pools of images.
     """
 
     step: Any
@@ -24,6 +31,15 @@ class TrainState(NamedTuple):
     optimizer: Any
     ema: Any
     rng: Any
+    extra: Any = {}  # never written to: a state is replaced, not changed
+
+
+class Trained(NamedTuple):
+    """A network that learns beside the one that is served, in ``TrainState.extra``."""
+
+    params: Any
+    batch_stats: Any
+    optimizer: Any
 
 
 LossAndUpdates = tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]
@@ -84,9 +100,16 @@ def update(
     optimizer: optax.GradientTransformation,
     *,
     ema: float | None,
+    rates: Rates = (),
 ) -> TrainState:
-    """The next state. ``ema`` is the decay of the averaged parameters a step."""
+    """The next state. ``ema`` is the decay of the averaged parameters a step.
+
+    ``rates`` are factors of the *update*: with 0 a parameter stays as it is, weight decay or not,
+    its gradient counts in no norm, and the running statistics below that path stay too.
+    """
+    grads = _thawed(grads, rates)
     updates, optimizer_state = optimizer.update(grads, state.optimizer, state.params)
+    updates = _with_factors(lambda factor, u: factor * u, rates, updates)
     params = optax.apply_updates(state.params, updates)
     averaged = state.ema
     if ema is not None:
@@ -94,7 +117,57 @@ def update(
     return state._replace(
         step=state.step + 1,
         params=params,
-        batch_stats=batch_stats,
+        batch_stats=_with_factors(
+            lambda factor, new, old: new if factor else old, rates, batch_stats, state.batch_stats
+        ),
         optimizer=optimizer_state,
         ema=averaged,
     )
+
+
+def updated(net: Trained, grads: Any, optimizer: optax.GradientTransformation) -> Trained:
+    """A further network after one step of its own optimizer; statistics as they are."""
+    updates, optimizer_state = optimizer.update(grads, net.optimizer, net.params)
+    params = optax.apply_updates(net.params, updates)
+    return net._replace(params=params, optimizer=optimizer_state)
+
+
+def gradient_norm(grads: Any, rates: Rates = ()) -> jax.Array:
+    """The global norm of the gradients of what learns."""
+    return optax.tree.norm(_thawed(grads, rates))
+
+
+def check_rates(rates: Rates, params: Any) -> None:
+    """Refuse a path that names no parameter: it would freeze nothing, in silence."""
+    paths = [path_of(entries) for entries, _ in jax.tree_util.tree_leaves_with_path(params)]
+    known = {"/".join(path.split("/")[:n]) for path in paths for n in range(1, path.count("/") + 2)}
+    for path, factor in rates:
+        if factor < 0:
+            raise UserError(f"recipe.rates: {path!r} has the factor {factor}; must be at least 0")
+        if path not in known:
+            raise unknown("recipe.rates: no parameter lies at", path, sorted(known))
+
+
+def _thawed(grads: Any, rates: Rates) -> Any:
+    """Gradients with zeros for what is frozen, so that clipping does not see them."""
+    return _with_factors(lambda factor, g: g if factor else jnp.zeros_like(g), rates, grads)
+
+
+def _with_factors(function: Callable, rates: Rates, tree: Any, *others: Any) -> Any:
+    """``function(factor, leaf, ...)`` of every leaf that a rate speaks of; the others stay."""
+    if not rates:
+        return tree
+
+    def apply(entries: Any, leaf: Any, *rest: Any) -> Any:
+        path = path_of(entries) + "/"
+        found = [rate for rate in rates if path.startswith(rate[0] + "/")]
+        if not found:
+            return leaf
+        return function(max(found, key=lambda rate: len(rate[0]))[1], leaf, *rest)
+
+    return jax.tree_util.tree_map_with_path(apply, tree, *others)
+
+
+def path_of(entries: Any) -> str:
+    """The path of a leaf of nested dicts, as JAX gives it, in one word: ``encoder/stem/kernel``."""
+    return "/".join(str(entry.key) for entry in entries)

@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -13,7 +14,7 @@ import flax.linen as nn
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, first_line
 
 IGNORE = -1
 """Label of pixels that neither count in a score nor have a gradient."""
@@ -123,6 +124,40 @@ def output_size(model: object, spatial: tuple[int, ...]) -> tuple[int, ...]:
     return model.output_size(spatial) if isinstance(model, ValidConvolutions) else tuple(spatial)
 
 
+def covering_size(model: object, target: tuple[int, ...]) -> tuple[int, ...]:
+    """The smallest image that the model takes and whose logits cover ``target``.
+
+    ``target`` itself but for networks of valid convolutions. UserError where there is none.
+    """
+    if not isinstance(model, ValidConvolutions):
+        return tuple(target)
+    return tuple(_smallest(model, n, covered=n) for n in target)
+
+
+def accepted_size(model: object, least: tuple[int, ...]) -> tuple[int, ...]:
+    """The smallest image from ``least`` on that the model takes."""
+    if not isinstance(model, ValidConvolutions):
+        return tuple(least)
+    return tuple(_smallest(model, n, covered=1) for n in least)
+
+
+MOST_CONTEXT = 4096
+"""More pixels than any published network takes away from an axis."""
+
+
+@functools.cache
+def _smallest(model: ValidConvolutions, least: int, *, covered: int) -> int:
+    for n in range(least, least + MOST_CONTEXT):
+        try:
+            if model.output_size((n,))[0] >= covered:
+                return n
+        except (UserError, ValueError):  # a size that such a network refuses
+            continue
+    raise UserError(
+        f"{type(model).__name__} takes no image of {least} pixels or more; choose a window"
+    )
+
+
 def strides_of(model: object, rank: int) -> tuple[int, ...] | None:
     """The total stride of a network along each of ``rank`` axes.
 
@@ -130,12 +165,17 @@ def strides_of(model: object, rank: int) -> tuple[int, ...] | None:
     devices. Raises UserError for a network that does not say its ``stride``; a guess would give
     wrong gradients in silence where rows are split.
     """
-    if not hasattr(model, "stride"):
+    try:
+        stride: Any = model.stride  # pyright: ignore[reportAttributeAccessIssue]
+    except AttributeError as error:
         raise UserError(
             f"{type(model).__name__} has no `stride`: give the class its total down-sampling "
             "(1 for none, None where its maps cannot be split by rows)"
-        )
-    stride = getattr(model, "stride")  # noqa: B009 - no protocol says it, this function does
+        ) from error
+    except (IndexError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{type(model).__name__}: no stride follows from its fields ({first_line(error)})"
+        ) from error
     if stride is None:
         return None
     strides = (stride,) * rank if isinstance(stride, int) else tuple(stride)

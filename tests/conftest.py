@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-# Tests check values, not speed: less optimisation halves the time to compile (STYLE.md).
+# Tests check values, not speed: less optimisation halves the time to compile.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
@@ -34,9 +34,9 @@ def shared() -> Path:
 def tiny_factory():
     """Builds an experiment that trains in seconds: ``tiny(steps=3, ema=0.9, ...)``."""
     from jaxseg.augment import Augment
-    from jaxseg.config import Checkpoints, Evaluation, Experiment
     from jaxseg.data import Data, Synthetic
     from jaxseg.encoders import Plain
+    from jaxseg.experiment import Checkpoints, Evaluation, Experiment
     from jaxseg.losses import CrossEntropy, Dice
     from jaxseg.models import UNet
     from jaxseg.optimizers import AdamW, Cosine

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from jaxseg import checkpoint, command, config, evaluate, export, predict, train
+from jaxseg import workdir as workdirs
 
 ROOT = Path(__file__).parent.parent
 SYNTHETIC = "Synthetic(size=(32, 32), count=(4, 2, 0), radius=(3.0, 5.0))"
@@ -23,7 +24,7 @@ FOLDER = "Folder(num_classes=2, channels=1)"
 def config_text(dataset=SYNTHETIC, root="", losses='{"ce": CrossEntropy(), "dice": Dice()}'):
     return textwrap.dedent(f"""
         from jaxseg.augment import Augment
-        from jaxseg.config import Checkpoints, Evaluation, Experiment
+        from jaxseg.experiment import Checkpoints, Evaluation, Experiment
         from jaxseg.data import Data, Folder, Synthetic
         from jaxseg.encoders import Plain
         from jaxseg.losses import CrossEntropy, Dice
@@ -225,17 +226,17 @@ def test_a_file_that_turns_bad_while_training_loses_no_step(images, written, ref
         ("data.patch=(16.5,16)", "data.patch=(16.5, 16): expected"),
         ("data.patch=(16,'16')", "data.patch=(16, '16'): expected"),
         ("data.patch=(0,16)", "data.patch=(0, 16)"),
-        ("data.dataset=foo", "data.dataset='foo'"),
+        ("data.dataset=foo", "data.dataset: str has no num_classes"),
         ("data.dataset.count=(0,2,2)", "the train split is empty"),
         ("data.dataset.count=(2,0,2)", "the validation split is empty"),
         ("recipe.losses=3", "recipe.losses=3: expected Mapping"),
         ("recipe.losses={}", "recipe.losses={}"),
-        ("recipe.losses.dice=3", "recipe.losses.dice=3: expected Dice"),
+        ("recipe.losses.dice=3", "recipe.losses.dice=3: expected Loss"),
         ("recipe.losses.dice.weight=1e999", "recipe.losses.dice.weight=inf: expected a finite"),
         ("recipe.augment.flip=0.5", "recipe.augment.flip"),
         ("recipe.optimizer.b1=1.5", "recipe.optimizer.b1=1.5"),
         ("recipe.optimizer.learning_rate.peak=-1.0", "peak=-1.0"),
-        ("recipe.model.encoder.widths=()", "recipe: the network"),
+        ("recipe.model.encoder.widths=()", "UNet: no stride follows from its fields"),
         ("recipe.model.encoder.widths=(-4,8)", "recipe: the network"),
         ("recipe.model.dropout=2.0", "recipe.model.dropout=2.0"),
         ("recipe.model.dtype=bfloat16", "set recipe.dtype"),
@@ -273,8 +274,8 @@ def test_an_override_that_cannot_be_is_named(written, refused, tmp_path, overrid
         ("experiment = 3", "define `def experiment"),
         ("import sys\nsys.exit(3)", "SystemExit"),
         (config_text(losses='{"loss": Dice()}'), "cannot be called 'loss'"),
-        (config_text(losses='{"class": Dice()}'), "cannot be called 'class'"),
-        (config_text(dataset="Folder"), "data.dataset=<class"),
+        (config_text(losses='{"class": Dice()}'), "recipe.losses: 'class' cannot be a name"),
+        (config_text(dataset="Folder"), "data.dataset=Folder: expected an object"),
         (config_text(dataset="Folder()"), "num_classes"),
         (config_text(dataset="Folder(num_classes=2, validation=2.0)"), "validation=2.0"),
         (config_text(dataset=FOLDER), "data.root is not set"),
@@ -373,7 +374,7 @@ def test_a_workdir_that_one_may_not_write_is_named(written, refused, tmp_path):
 
 
 def test_a_workdir_in_use_is_refused(copy, written, refused):
-    with checkpoint.lock(copy):
+    with workdirs.locked(copy):
         before = content(copy)
         line = refused(train, "--config", written(), "--workdir", copy, "--resume", "steps=4")
         assert "is in use" in line

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, config
+from jaxseg import checkpoint, record
+from jaxseg import experiment as experiments
+from jaxseg import workdir as workdirs
 from jaxseg.errors import UserError
 from jaxseg.overrides import override_one
 from jaxseg.sharding import MeshShape
@@ -41,12 +43,12 @@ def copy(run, tmp_path):
 def test_load_gives_the_model_and_the_averaged_parameters(run):
     workdir, experiment = run
     model, variables = checkpoint.load(workdir, 4)
-    assert model == experiment.recipe.module
+    assert model == experiment.recipe.served
     state, progress = checkpoint.restore(workdir, 4, checkpoint.abstract_state(experiment))
     assert trees_equal(variables["params"], state.ema)
     assert not trees_equal(variables["params"], state.params)
     assert trees_equal(variables["batch_stats"], state.batch_stats)
-    assert progress["step"] == 4
+    assert progress.step == 4
     logits = model.apply(variables, jnp.zeros((1, 20, 12, 1)), train=False).logits
     assert logits.shape == (1, 20, 12, 2)
 
@@ -118,9 +120,9 @@ def test_data_files_cut_short_are_an_error_and_not_other_parameters(copy):
 
 
 def test_a_checkpoint_of_another_architecture_names_the_parameter(copy):
-    experiment = config.read_json(copy / "experiment.json")
+    experiment = record.read_json(copy / "experiment.json")
     wider = override_one(experiment, "recipe.model.encoder.widths=(4, 16)")
-    config.write_json(wider, copy / "experiment.json")
+    record.write_json(wider, copy / "experiment.json")
     with pytest.raises(UserError, match=r"another architecture: .*is \(8,\) there and \(16,\)"):
         checkpoint.load(copy, 4)
 
@@ -152,10 +154,10 @@ def test_stray_folders_are_no_steps(copy):
 
 
 def test_one_workdir_is_for_one_run_at_a_time(tmp_path):
-    with checkpoint.lock(tmp_path):
-        with pytest.raises(UserError, match="in use"), checkpoint.lock(tmp_path):
+    with workdirs.locked(tmp_path):
+        with pytest.raises(UserError, match="in use"), workdirs.locked(tmp_path):
             pass
-    with checkpoint.lock(tmp_path):
+    with workdirs.locked(tmp_path):
         pass
 
 
@@ -179,7 +181,7 @@ def test_a_failed_save_names_the_last_good_checkpoint(run, tiny, tmp_path, monke
 def test_checkpoints_are_kept_by_the_policy(run, tmp_path):
     workdir, experiment = run
     state, progress = checkpoint.restore(workdir, 4, checkpoint.abstract_state(experiment))
-    with checkpoint.Saver(tmp_path, config.Checkpoints(keep=2, best="dice")) as saver:
+    with checkpoint.Saver(tmp_path, experiments.Checkpoints(keep=2, best="dice")) as saver:
         for step, dice in ((1, 0.2), (2, 0.9), (3, 0.1), (4, None), (5, 0.3), (6, None)):
             saver.save(step, state, progress, {} if dice is None else {"dice": dice})
     assert checkpoint.steps(tmp_path) == [2, 5, 6]

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 from jaxseg import cost
-from jaxseg.layers import Conv, TransposedConv, enlarge, resize
+from jaxseg.layers import Conv, TransposedConv
+from jaxseg.ops import enlarge, resize
 
 
 def shape(*sizes: int) -> jax.ShapeDtypeStruct:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg import config, evaluate
-from jaxseg.config import Evaluation, Experiment
+from jaxseg import evaluator, record
+from jaxseg import experiment as experiments
 from jaxseg.data import DSB2018, Data, Folder, Synthetic
 from jaxseg.data.source import semantic
 from jaxseg.errors import UserError
-from jaxseg.evaluate import Evaluator
+from jaxseg.evaluator import Evaluator
+from jaxseg.experiment import Evaluation, Experiment
 from jaxseg.metrics import CASE_SCORES, MORE, Calibration, Confusion, Matches, hausdorff
 from jaxseg.objects import Instances, components
 from jaxseg.overrides import overridden
@@ -33,6 +34,7 @@ class Echo(nn.Module):
     num_classes: int
     scale: float = 8.0
     dtype: str = "float32"
+    stride: int = 1
 
     @nn.compact
     def __call__(self, image, *, train: bool) -> Prediction:
@@ -49,12 +51,12 @@ def experiment(data: Data, **evaluation) -> Experiment:
         steps=1,
         batch_size=1,
         evaluation=Evaluation(**evaluation),
-        checkpoint=config.Checkpoints(best=None),
+        checkpoint=experiments.Checkpoints(best=None),
     )
 
 
 def evaluated(chosen: Experiment, mesh: MeshShape = ONE, **fields):
-    config.check(chosen)
+    experiments.check(chosen)
     variables = {"params": {"weight": jnp.ones(())}}
     return Evaluator(chosen, mesh.build(), "validation", **fields)(variables)[0]
 
@@ -133,7 +135,7 @@ def test_scores_of_objects_that_coco_ranks(tmp_path):
         metrics=("coco_ap50", "coco_ar"),
         instances=Instances(part_by="distance"),
     )
-    found = evaluated(chosen, intervals=True)
+    found = evaluated(chosen)
     np.testing.assert_allclose(found.scores()["coco_ap50"], 84 / 101)  # 5 of 6: recall <= 0.83
     low, high = found.intervals()["coco_ap50_interval"]
     assert low < 84 / 101 < high
@@ -162,14 +164,14 @@ EVERY = ("dice", *MORE, *(name for name in CASE_SCORES if not name.startswith("c
 def test_every_score_is_the_same_over_ragged_batches_and_any_mesh():
     """Five cases, in batches of one, four and eight rows."""
     chosen = experiment(synthetic(), metrics=EVERY, window_batch=4)
-    one = evaluated(chosen, intervals=True)
+    one = evaluated(chosen)
     scores, intervals = one.scores(), one.intervals()
     assert set(intervals) == {f"{name}_interval" for name in EVERY}
     others = [
         evaluated(
             dataclasses.replace(chosen, evaluation=Evaluation(metrics=EVERY, window=(40, 48)))
         ),
-        evaluated(chosen, MeshShape(data=2, fsdp=2, spatial=2), intervals=True),
+        evaluated(chosen, MeshShape(data=2, fsdp=2, spatial=2)),
     ]
     for other in others:
         for name, value in other.scores().items():
@@ -179,16 +181,12 @@ def test_every_score_is_the_same_over_ragged_batches_and_any_mesh():
 
 def test_probabilities_leave_the_device_only_where_they_are_needed(monkeypatch):
     given = []
-    score = evaluate._score
-    monkeypatch.setattr(
-        evaluate,
-        "_score",
-        lambda *a, gives, **k: given.append(gives) or score(*a, gives=gives, **k),
-    )
+    apply = evaluator._apply
+    monkeypatch.setattr(evaluator, "_apply", lambda *a: given.append(a[-1]) or apply(*a))
     for metrics, expected in (
-        (("dice",), ()),
-        (("hd95", "ap", "pq"), ()),
-        (("ece",), ("calibration",)),
+        (("dice",), ("confusion",)),
+        (("hd95", "ap", "pq"), ("confusion", "labels")),
+        (("ece",), ("confusion", "labels", "calibration")),
     ):
         evaluated(experiment(synthetic(count=(1, 1, 1)), metrics=metrics))
         assert set(given) == {expected}, metrics
@@ -247,8 +245,8 @@ def test_a_class_of_objects_that_does_not_exist_is_refused():
 
 def test_instances_stand_in_the_experiment_and_can_be_overridden():
     chosen = experiment(synthetic(), instances=Instances(smallest=4))
-    text = json.dumps(config.to_json(chosen))
-    assert config.from_json(json.loads(text), classes=[Echo]) == chosen
+    text = json.dumps(record.to_json(chosen))
+    assert record.from_json(json.loads(text), classes=[Echo]) == chosen
     changed = overridden(chosen, ["evaluation.instances.part_by=distance"])
     assert changed.evaluation.instances == Instances(smallest=4, part_by="distance")
     with pytest.raises(UserError, match="instances.part_by='distence': expected Literal"):
@@ -258,13 +256,13 @@ def test_instances_stand_in_the_experiment_and_can_be_overridden():
 @pytest.mark.parametrize("best", ["hd95", "ece", "pixel_error"])
 def test_a_score_of_which_the_least_is_best_cannot_choose_the_checkpoint(best):
     chosen = experiment(synthetic(), metrics=(best,))
-    chosen = dataclasses.replace(chosen, checkpoint=config.Checkpoints(best=best))
+    chosen = dataclasses.replace(chosen, checkpoint=experiments.Checkpoints(best=best))
     with pytest.raises(UserError, match="the least is best"):
-        config.check(chosen)
+        experiments.check(chosen)
 
 
 def test_counts_of_cases_are_those_of_the_whole():
-    found = evaluated(experiment(synthetic()), intervals=True)
+    found = evaluated(experiment(synthetic()))
     assert found.matrices is not None and found.matrices.shape == (5, 2, 2)
     whole = Confusion(matrix=found.matrices.sum(0))  # pyright: ignore[reportCallIssue]
     np.testing.assert_array_equal(whole.matrix, found.confusion.matrix)

@@ -7,16 +7,18 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, command, config
+from jaxseg import checkpoint, command, record
 from jaxseg.checkpoint import Saver
 from jaxseg.command import UserError
-from jaxseg.config import Checkpoints, Evaluation, Experiment
 from jaxseg.data import Data, Synthetic
 from jaxseg.encoders import Plain, ResNet
+from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.export import export, main
 from jaxseg.models import UNet, UNet2015, UNetMultiOutput
+from jaxseg.progress import Progress
 from jaxseg.recipes import Supervised
 from jaxseg.types import Batch
+from jaxseg.workdir import EXPERIMENT
 
 STRANGER = """
 import sys, jax, numpy as np
@@ -49,9 +51,9 @@ def made_run(workdir, model, rank=2, window=None):
     )
     state = jax.jit(lambda: experiment.scheduled.init(jax.random.key(1), example))()
     workdir.mkdir()
-    config.write_json(experiment, workdir / checkpoint.EXPERIMENT)
+    record.write_json(experiment, workdir / EXPERIMENT)
     with Saver(workdir, experiment.checkpoint) as saver:
-        saver.save(7, state, {"step": 7}, {})
+        saver.save(7, state, Progress(step=7), {})
     return workdir
 
 
@@ -105,7 +107,7 @@ def test_other_networks_have_free_sizes_too(model, tmp_path):
     workdir = made_run(tmp_path / "run", model)
     artifact = export(workdir, tmp_path / "m", platforms=["cpu"])
     assert artifact.image == "b, h, w, 1"
-    assert artifact.probabilities == "b, h, w, 2"
+    assert artifact.outputs == "probabilities [b, h, w, 2]"
 
 
 def test_a_network_of_valid_convolutions_has_the_size_of_its_window(tmp_path):
@@ -114,7 +116,7 @@ def test_a_network_of_valid_convolutions_has_the_size_of_its_window(tmp_path):
     artifact = export(workdir, tmp_path / "m", platforms=["cpu"])
     assert artifact.image == "b, 24, 28, 1" and "of this size only" in str(artifact)
     h, w = model.output_size((24, 28))
-    assert artifact.probabilities == f"b, {h}, {w}, 2"
+    assert artifact.outputs == f"probabilities [b, {h}, {w}, 2]"
 
 
 def test_valid_convolutions_without_a_window_are_refused(tmp_path):

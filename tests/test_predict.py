@@ -11,20 +11,24 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jaxseg import checkpoint, config, disk, inference
+from jaxseg import checkpoint, command, disk, inference, record
 from jaxseg.checkpoint import Saver
-from jaxseg.command import UserError
-from jaxseg.config import Checkpoints, Evaluation, Experiment
-from jaxseg.data import Data, Folder, Synthetic
+from jaxseg.data import Data, Folder, Synthetic, Unit, ZScore
 from jaxseg.data.images import read_mask
 from jaxseg.encoders import Plain
+from jaxseg.errors import UserError
+from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.models import UNet
 from jaxseg.predict import main, predict
+from jaxseg.progress import Progress
 from jaxseg.recipes import Supervised
 from jaxseg.types import Batch
+from jaxseg.workdir import EXPERIMENT
+
+UNIT = Unit()
 
 
-def made_run(workdir, dataset, *, normalize="unit", window=(16, 16), tta=False):
+def made_run(workdir, dataset, *, normalize=UNIT, window=(16, 16), tta=False):
     """A run with one checkpoint, of step 3, of a network with random weights."""
     experiment = Experiment(
         recipe=Supervised(UNet(dataset.num_classes, encoder=Plain((4, 6)))),
@@ -42,9 +46,9 @@ def made_run(workdir, dataset, *, normalize="unit", window=(16, 16), tta=False):
     )
     state = jax.jit(lambda: experiment.scheduled.init(jax.random.key(1), example))()
     workdir.mkdir()
-    config.write_json(experiment, workdir / checkpoint.EXPERIMENT)
+    record.write_json(experiment, workdir / EXPERIMENT)
     with Saver(workdir, experiment.checkpoint) as saver:
-        saver.save(3, state, {"step": 3}, {})
+        saver.save(3, state, Progress(step=3), {})
     return workdir
 
 
@@ -57,7 +61,7 @@ def color(tmp_path_factory):
 @pytest.fixture(scope="module")
 def grey(tmp_path_factory):
     """A run on grey images, z-scored, two classes."""
-    return made_run(tmp_path_factory.mktemp("grey") / "run", Synthetic(), normalize="zscore")
+    return made_run(tmp_path_factory.mktemp("grey") / "run", Synthetic(), normalize=ZScore())
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,7 @@ def draw(*shape, dtype=np.uint8, seed=0):
 def expected(workdir, image, tta=False):
     """The label map of an image that is already normalised, with channels."""
     model, variables = checkpoint.load(workdir)
-    window = config.read_json(workdir / checkpoint.EXPERIMENT).evaluation.window
+    window = record.read_json(workdir / EXPERIMENT).evaluation.window
     labels = inference.segment(model, variables, np.asarray(image, np.float32), window, tta=tta)
     assert len(np.unique(labels)) > 1  # else any network would do
     return labels
@@ -316,8 +320,8 @@ def test_a_bad_file_is_one_line_and_exit_code_2_and_those_before_it_stay(
         Image.fromarray(draw(16, 16, 3)).save(folder / name)
     SPOILT[name](folder / name)
     with pytest.raises(SystemExit) as ended:
-        command = ["--workdir", color, "--input", folder, "--output", tmp_path / "out"]
-        command.run(main, [str(word) for word in command])
+        words = ["--workdir", color, "--input", folder, "--output", tmp_path / "out"]
+        command.run(main, [str(word) for word in words])
     said = capsys.readouterr().err
     assert ended.value.code == 2
     assert said.count("\n") == 1 and str(folder / name) in said
@@ -343,8 +347,8 @@ def test_the_command_says_how_many_were_written_where(grey, tmp_path, capsys):
     folder.mkdir()
     Image.fromarray(draw(16, 16)).save(folder / "a.png")
     tifffile.imwrite(folder / "b.tif", draw(3, 16, 16), photometric="minisblack")
-    command = ["--workdir", grey, "--input", folder, "--output", tmp_path / "out", "--overlay"]
-    main([str(word) for word in command])
+    words = ["--workdir", grey, "--input", folder, "--output", tmp_path / "out", "--overlay"]
+    main([str(word) for word in words])
     printed = capsys.readouterr()
     assert printed.out.startswith(f"2 label maps of 4 images in {tmp_path / 'out'}, ")
     assert printed.out.count("\n") == 1 and "images/s" in printed.out and not printed.err

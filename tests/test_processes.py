@@ -13,7 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, config
+from jaxseg import checkpoint, record
+from jaxseg import experiment as experiments
+from jaxseg import workdir as workdirs
 from jaxseg.train import train
 
 ROOT = Path(__file__).parent.parent
@@ -23,10 +25,11 @@ SETTINGS = f"""
     jax.config.update("jax_compilation_cache_dir", {str(ROOT / ".cache" / "jax-tests")!r})
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    from jaxseg import config, command, train
+    from pathlib import Path
+    from jaxseg import command, record, train
 """
 TRAIN = """
-    experiment = config.read_json(config.Path(sys.argv[1]))
+    experiment = record.read_json(Path(sys.argv[1]))
     command.run(lambda _: train.train(experiment, sys.argv[2], resume="resume" in sys.argv), [])
 """
 
@@ -50,10 +53,10 @@ def wait_for(condition, process, seconds=120):
 def long_run(tiny_factory, tmp_path_factory):
     """An experiment that saves after every step, its file, and an uninterrupted run of it."""
     experiment = tiny_factory(steps=14, every=7, ema=0.9)
-    often = config.Checkpoints(every=1, keep=2)
-    experiment = config.dataclasses.replace(experiment, checkpoint=often)
+    often = experiments.Checkpoints(every=1, keep=2)
+    experiment = dataclasses.replace(experiment, checkpoint=often)
     folder = tmp_path_factory.mktemp("long")
-    config.write_json(experiment, folder / "mine.json")
+    record.write_json(experiment, folder / "mine.json")
     train(experiment, folder / "whole")
     return experiment, folder / "mine.json", folder / "whole"
 
@@ -102,7 +105,7 @@ def test_a_signal_saves_and_leaves_in_peace(long_run, tmp_path, number):
 @pytest.mark.slow
 def test_a_second_run_in_the_same_workdir_is_refused(long_run, tmp_path):
     _, path, _ = long_run
-    with checkpoint.lock(tmp_path / "w"):
+    with workdirs.locked(tmp_path / "w"):
         done = start(TRAIN, path, tmp_path / "w")
         _, err = done.communicate(timeout=120)
     assert done.returncode == 2
@@ -136,7 +139,7 @@ def test_a_full_disk_ends_in_one_line_and_the_last_checkpoint_survives(long_run,
 
 DISTRIBUTED = """
     jax.distributed.initialize(sys.argv[3], 2, int(sys.argv[4]))
-    train.train(config.read_json(config.Path(sys.argv[1])), sys.argv[2])
+    train.train(record.read_json(Path(sys.argv[1])), sys.argv[2])
 """
 
 
@@ -155,7 +158,7 @@ def test_two_processes_equal_one(tiny, tmp_path):
     # A score of cases, too: each process scores its own.
     evaluation = dataclasses.replace(experiment.evaluation, metrics=("dice", "case_dice"))
     experiment = dataclasses.replace(experiment, evaluation=evaluation)
-    config.write_json(experiment, tmp_path / "mine.json")
+    record.write_json(experiment, tmp_path / "mine.json")
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"

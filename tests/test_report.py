@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jaxseg import report
+from jaxseg import disk, report
 from jaxseg.errors import UserError
 from jaxseg.report import Report, figures, log, records
 from jaxseg.types import IGNORE
@@ -67,7 +67,7 @@ def test_json_is_strict_and_arrays_become_lists(tmp_path):
         "nan": NAN, "inf": [float("inf")], "array": np.asarray([1.5, NAN]), "int": np.int64(3),
         "device": jnp.asarray([1, 2]), "bool": np.True_, "tuple": (1, "x"), "path": tmp_path, 1: 2,
     }  # fmt: skip
-    report.write_json(path, value)
+    disk.write_json(path, value)
     read = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert read == {
         "nan": None, "inf": [None], "array": [1.5, None], "int": 3, "device": [1, 2], "bool": True,
@@ -77,14 +77,14 @@ def test_json_is_strict_and_arrays_become_lists(tmp_path):
 
 def test_a_json_file_that_cannot_be_written_keeps_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
-    report.write_json(path, {"a": 1})
+    disk.write_json(path, {"a": 1})
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="a.json"):
-        report.write_json(path, {"a": 2})
+        disk.write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
     assert os.listdir(tmp_path) == ["a.json"]
 
@@ -335,7 +335,7 @@ def test_progress_is_drawn_with_gaps_where_scores_are_missing(tmp_path):
 
 def test_drawing_neither_imports_pyplot_nor_tensorflow():
     code = (
-        "import sys, tempfile, pathlib; from jaxseg import report\n"
+        "import sys, tempfile, pathlib; from jaxseg import disk, report\n"
         "light = 'matplotlib' not in sys.modules and 'tensorboardX' not in sys.modules\n"
         "folder = pathlib.Path(tempfile.mkdtemp())\n"
         "with report.Report(folder, total_steps=1) as run: run.scalars(1, {'loss': 1.0})\n"

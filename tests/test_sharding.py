@@ -8,10 +8,12 @@ from jax.sharding import PartitionSpec
 from jaxseg import sharding
 from jaxseg.encoders import Plain, ResNet
 from jaxseg.errors import UserError
-from jaxseg.layers import Conv, max_pool_with_indices, max_unpool
+from jaxseg.layers import Conv
 from jaxseg.models import UNet, UNet2015
+from jaxseg.ops import max_pool_with_indices, max_unpool
 from jaxseg.sharding import MeshShape
 from jaxseg.types import Batch, Prediction
+from tests.placing import by_rows
 
 
 def test_minus_one_takes_all_devices_that_are_left():
@@ -40,8 +42,9 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_refused_with_sizes_tha
     mesh = MeshShape(data=2, fsdp=2, spatial=2).build()
     with pytest.raises(UserError, match=r"batch_size=6 .* use 4 or 8"):
         sharding.check_batch(mesh, 6)
-    with pytest.raises(UserError, match=r"2 parts .* use 8 or 16"):
-        sharding.check_batch(mesh, 12, accumulate=2)
+    with pytest.raises(UserError, match=r"2 parts over mesh .* = 4 devices; use a multiple of 8"):
+        with jax.set_mesh(mesh):
+            jax.eval_shape(lambda x: sharding.microbatches(x, 2), jnp.zeros((12, 1)))
 
 
 @pytest.mark.parametrize("rows", [8, 16, 24, 32, 40, 48, 72])
@@ -75,7 +78,8 @@ def test_one_process_owns_all_rows_and_put_keeps_them_in_order():
     assert sharding.local_rows(mesh, 16) == slice(0, 16)
     image = np.arange(16 * 4 * 4, dtype=np.float32).reshape(16, 4, 4, 1)
     batch = Batch(image, image[..., 0].astype(np.int32), np.ones(16, bool))
-    placed = sharding.put(mesh, batch, 16)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
+    placed = sharding.put(mesh, batch, shapes)
     np.testing.assert_array_equal(placed.image, image)
     assert placed.image.sharding.spec == PartitionSpec(("data", "fsdp"), "spatial")
 
@@ -104,7 +108,7 @@ def agree_or_refuse(model, rows: int, data: int, spatial: int) -> bool:
         return (prediction.logits * target).mean()
 
     one = jax.jit(jax.grad(loss, (0, 1)))(variables, image, target)
-    place = sharding.of_batch(mesh, (image, target))
+    place = by_rows(mesh, (image, target))
     many = jax.jit(jax.grad(loss, (0, 1)), in_shardings=(sharding.replicated(mesh), *place))(
         variables, *jax.device_put((image, target), place)
     )

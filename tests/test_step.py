@@ -2,8 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from jaxseg import step
+from jaxseg.errors import UserError
+from jaxseg.optimizers import SGD
 from jaxseg.types import Batch
 
 
@@ -51,3 +54,46 @@ def test_parts_are_weighted_by_their_valid_rows():
     expected = (1 + 2 + 3 + 5) / 4
     np.testing.assert_allclose(grads["w"], [expected, 0.0], rtol=1e-6)
     np.testing.assert_allclose(scalars["loss"], expected, rtol=1e-6)
+
+
+RATES = {"encoder": {"stem": {"kernel": jnp.ones((2, 2))}, "top": {"kernel": jnp.ones((2, 2))}},
+         "head": {"kernel": jnp.ones((2, 2))}}  # fmt: skip
+
+
+def moved(rates, optimizer, grads=None):
+    """Parameters and statistics after one step with gradients of one."""
+    stats = {"encoder": {"stem": {"mean": jnp.zeros(2)}}, "head": {"mean": jnp.zeros(2)}}
+    state = step.create(
+        jax.random.key(0), {"params": RATES, "batch_stats": stats}, optimizer, ema=False
+    )
+    grads = jax.tree.map(jnp.ones_like, RATES) if grads is None else grads
+    new = jax.tree.map(lambda s: s + 1, stats)
+    return step.update(state, grads, new, optimizer, ema=None, rates=rates)
+
+
+def test_rates_are_factors_of_the_update_by_path():
+    rates = (("encoder", 0.5), ("encoder/stem", 0.0))
+    state = moved(rates, SGD(learning_rate=0.1, momentum=0.0, weight_decay=0.5).build(2))
+    change = jax.tree.map(lambda a, b: float((a - b).max()), state.params, RATES)
+    np.testing.assert_allclose(change["head"]["kernel"], -0.15, rtol=1e-5)
+    np.testing.assert_allclose(change["encoder"]["top"]["kernel"], -0.075, rtol=1e-5)
+    assert change["encoder"]["stem"]["kernel"] == 0  # weight decay does not move it either
+    assert float(state.batch_stats["head"]["mean"][0]) == 1
+    assert float(state.batch_stats["encoder"]["stem"]["mean"][0]) == 0
+
+
+def test_what_is_frozen_counts_in_no_norm():
+    grads = jax.tree.map(jnp.ones_like, RATES)
+    assert float(step.gradient_norm(grads)) == pytest.approx(12**0.5)
+    assert float(step.gradient_norm(grads, (("encoder", 0.0),))) == pytest.approx(2)
+    clipped = SGD(learning_rate=1.0, momentum=0.0, clip=1.0).build(2)
+    state = moved((("encoder", 0.0),), clipped)
+    np.testing.assert_allclose(RATES["head"]["kernel"] - state.params["head"]["kernel"], 0.5)
+
+
+def test_a_rate_of_no_parameter_is_refused():
+    for path, said in (("enc", "'encoder'"), ("encoder/ste", "encoder/stem"), ("kernel", "head")):
+        with pytest.raises(UserError, match=f"no parameter lies at {path!r}.*{said}"):
+            step.check_rates(((path, 0.1),), RATES)
+    with pytest.raises(UserError, match="must be at least 0"):
+        step.check_rates((("head", -1.0),), RATES)

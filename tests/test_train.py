@@ -8,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, config, report
+from jaxseg import checkpoint, record, report
 from jaxseg.errors import UserError
-from jaxseg.evaluate import Evaluator, evaluate, main
+from jaxseg.evaluate import evaluate, main
+from jaxseg.evaluator import Evaluator
 from jaxseg.optimizers import SGD, Constant
 from jaxseg.process import count_compilations, stop_requests
 from jaxseg.sharding import MeshShape
@@ -39,7 +40,7 @@ def test_a_workdir_holds_all_that_the_design_says(tiny, tmp_path):
         "device", "versions",
     }  # fmt: skip
     assert set(written["validation"]) >= {"dice", "iou", "dice_per_class", "iou_per_class"}
-    assert config.read_json(tmp_path / "experiment.json") == tiny()
+    assert record.read_json(tmp_path / "experiment.json") == tiny()
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tiny, tmp_path):
@@ -52,13 +53,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tiny, tmp_path):
     parts, again = restored(tmp_path / "parts", experiment, 6)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert progress["data"] == again["data"]
-    assert progress["best"] == again["best"] and progress["scores"] == again["scores"]
+    assert progress.data == again.data
+    assert progress.best == again.best and progress.scores == again.scores
 
 
 def test_resume_without_a_checkpoint_begins_at_the_beginning(tiny, tmp_path):
     experiment = tiny(steps=2)
-    config.write_json(experiment, tmp_path / "experiment.json")
+    record.write_json(experiment, tmp_path / "experiment.json")
     assert train(experiment, tmp_path, resume=True)["step"] == 2
 
 

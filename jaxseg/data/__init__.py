@@ -8,9 +8,13 @@ from jaxseg.data.dsb2018 import DSB2018
 from jaxseg.data.folder import Folder
 from jaxseg.data.hippocampus import Hippocampus
 from jaxseg.data.isbi2012 import ISBI2012
+from jaxseg.data.normalize import Channels, Normalize, Percentile, Range, Unit, ZScore
 from jaxseg.data.pipeline import Batches, Data
+from jaxseg.data.protocols import DataSet, Source, check_data_set
+from jaxseg.data.streams import Stream, check_streams, train_batches
 from jaxseg.data.synthetic import Synthetic
 from jaxseg.data.tfds import TFDS
+from jaxseg.data.unread import Unread
 from jaxseg.data.weight_map import WeightMap
 
 DATASETS: dict[str, Callable[..., Any]] = {
@@ -30,9 +34,22 @@ __all__ = [
     "TFDS",
     "Batches",
     "CamVid",
+    "Channels",
     "Data",
+    "DataSet",
     "Folder",
     "Hippocampus",
+    "Normalize",
+    "Percentile",
+    "Range",
+    "Source",
+    "Stream",
     "Synthetic",
+    "Unit",
+    "Unread",
     "WeightMap",
+    "ZScore",
+    "check_data_set",
+    "check_streams",
+    "train_batches",
 ]

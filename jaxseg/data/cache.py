@@ -86,8 +86,8 @@ class Disk:
             except (OSError, ValueError, EOFError):  # damaged: made again
                 shutil.rmtree(place, ignore_errors=True)
         case = make()
-        if any(isinstance(value, np.memmap) for value in case.values()):
-            return case  # lies on disk as an array already
+        if any(isinstance(value, np.memmap | tuple) for value in case.values()):
+            return case  # lies on disk as an array already, or is no array
         self._store(case, place)
         return _load(place)
 

@@ -34,25 +34,10 @@ CLASSES = (
 class CamVid:
     """``root/train.txt`` (stems or paths) with ``root/train/*`` and ``root/trainannot/*.png``."""
 
-    @property
-    def num_classes(self) -> int:
-        """Void is none of them."""
-        return len(CLASSES)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """By label."""
-        return CLASSES
-
-    @property
-    def channels(self) -> int:
-        """RGB."""
-        return 3
-
-    @property
-    def rank(self) -> int:
-        """Images."""
-        return 2
+    num_classes = len(CLASSES)
+    class_names = CLASSES
+    channels = 3
+    rank = 2
 
     def open(self, root: str, split: str) -> Pairs:
         """``train``, ``validation`` or ``test``, in the order of the split file."""

@@ -1,118 +1,132 @@
-"""Cases: what a source reads, checked, kept, and normalised."""
+"""Cases: what a source reads, prepared, checked, kept, and normalised."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Shaped
 
 from jaxseg.data.cache import Disk, Memory, Nothing
 from jaxseg.data.checks import check_case, check_pixels
 from jaxseg.data.images import read_spacing
-from jaxseg.data.sampling import foreground, slabs
-from jaxseg.data.source import Source
+from jaxseg.data.normalize import Normalize, Statistics
+from jaxseg.data.protocols import Source, check_source, files_of
+from jaxseg.data.sampling import foreground
 from jaxseg.data.weight_map import WeightMap
+from jaxseg.errors import UserError
+from jaxseg.types import BATCH_FIELDS, IGNORE, Objects
 
-FULL_SCALE = {np.dtype(bool): 1.0, np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+OWN = ("name", "spacing")
+"""What a source may give of a case beside the fields of a batch."""
 
-LABELS = ("label", "instance")
-"""Arrays that become int32."""
-
-KEPT = ("image", *LABELS, "weight")
-"""Arrays of a case that go into a batch."""
+Labels = Literal["needed", "optional", "hidden"]
 
 
-def moments(image: Shaped[np.ndarray, "*spatial c"]) -> Float[np.ndarray, "2 c"]:
-    """Mean and standard deviation of each channel, in float64, slab by slab.
+@runtime_checkable
+class Prepare(Protocol):
+    """A transform of raw cases, before checks and cache: a frozen object.
 
-    A constant channel has deviation 1 here, so that it normalises to 0.
+    Its ``repr`` is part of the cache's key, so it is to say all that changes the result.
     """
-    channels = image.shape[-1]
-    total, square = np.zeros(channels), np.zeros(channels)
-    # about the first pixel: intensities far from 0 would cancel
-    origin = np.asarray(image[(0,) * (image.ndim - 1)], np.float64)
-    for _, slab in slabs(image):
-        centred = np.asarray(slab, np.float64).reshape(-1, channels) - origin
-        total += centred.sum(0)
-        square += (centred**2).sum(0)
-    count = image.size // channels
-    mean = total / count
-    deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
-    return np.stack([mean + origin, np.where(deviation > 0, deviation, 1)])
+
+    def __call__(self, case: dict) -> dict:
+        """The case as it is to be used; the one given is not written to."""
+        ...
 
 
-def normalize(
-    image: Shaped[np.ndarray, "*spatial c"], statistics: Float[np.ndarray, "2 c"] | None
-) -> Float[np.ndarray, "*spatial c"]:
-    """float32: by mean and deviation if given, else integers to [0, 1] and others as they are.
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How cases are read: what is done to each, and what is made of its whole image.
 
-    Full scale is the dtype's (uint8 255, uint16 65535); other integers are not scaled.
+    ``points`` are pixels of the foreground, for patches centred on one.
     """
-    if statistics is None:
-        full = FULL_SCALE.get(image.dtype, 1.0)
-        return np.divide(image, np.float32(full), dtype=np.float32)
-    shape = (1,) * (image.ndim - 1) + (-1,)
-    mean, deviation = (row.reshape(shape) for row in statistics)
-    # float64 before the difference: large intensities with a small spread keep their digits
-    return ((image - mean) / deviation).astype(np.float32)
+
+    num_classes: int
+    channels: int
+    normalize: Normalize
+    prepare: tuple[Prepare, ...] = ()
+    points: bool = False
+    weight_map: WeightMap | None = None
+    labels: Labels = "needed"
 
 
 @dataclass(frozen=True)
 class Decoded:
     """A source behind checks and a cache: raw dtype, labels as small as the classes allow.
 
-    Adds ``statistics [2 c]`` if ``zscore``, ``points`` (`sampling.foreground`) if ``points`` and
-    ``weight [*spatial]`` of a ``weight_map``: they need the whole image, so they are made once a
-    case and kept with it. ``spacing [rank]`` is the source's own, else that of a NIfTI's header.
+    Adds ``statistics``, as far as the normalisation needs some, ``points`` and ``weight
+    [*spatial]``, as the reading says: they need the whole image, so they are made once a case and
+    kept with it. ``spacing [rank]`` is the source's own, else that of a NIfTI's header. Raises
+    UserError for a field that no batch has: it would be lost in silence.
     """
 
     source: Source
-    num_classes: int
-    channels: int
-    zscore: bool
-    points: bool
+    reading: Reading
     cache: Any = Nothing()
-    weight_map: WeightMap | None = None
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: int) -> dict:
-        extras = ("v2", self.zscore, self.points, self.num_classes, self.weight_map)
-        key = f"{extras} {self.source.key(index)}" if isinstance(self.cache, Disk) else str(index)
+        if not isinstance(self.cache, Disk):
+            return self.cache.fetch(str(index), lambda: self._decode(index))
+        if not hasattr(self.source, "key"):  # nothing says when the case has changed
+            return self._decode(index)
+        key = f"v3 {self.reading} {self.source.key(index)}"  # pyright: ignore
         return self.cache.fetch(key, lambda: self._decode(index))
 
+    def files(self, index: int) -> tuple[str, ...]:
+        """What an error about a case names."""
+        return files_of(self.source, index)
+
     def _decode(self, index: int) -> dict:
-        case = dict(self.source[index])
+        case, how = dict(self.source[index]), self.reading
+        for prepare in how.prepare:
+            case = dict(prepare(case))
+        case = self._labelled(case, index)
+        for name in case:
+            if BATCH_FIELDS.get(name, "batches") == "batches" and name not in OWN:
+                raise UserError(
+                    f"{self.files(index)[0]}: the case has a field {name!r}, which no batch has; "
+                    f"it may have {', '.join((*OWN, *BATCH_FIELDS))}"
+                )
         check_case(
-            case,
-            channels=self.channels,
-            num_classes=self.num_classes,
-            files=self.source.files(index),
+            case, channels=how.channels, num_classes=how.num_classes, files=self.files(index)
         )
         self._add_spacing(case, index)
         label = case.get("label")
-        if label is not None and not isinstance(label, np.memmap) and self.num_classes < 128:
+        if label is not None and not isinstance(label, np.memmap) and how.num_classes < 128:
             case["label"] = label.astype(np.int8)
-        if self.zscore:
-            case["statistics"] = moments(case["image"])
-        if self.points and label is not None:
+        statistics = how.normalize.statistics(case["image"])
+        if statistics is not None:
+            case["statistics"] = statistics
+        if how.points and label is not None:
             case["points"] = foreground(case["label"])
-        if self.weight_map is not None and label is not None:
-            case["weight"] = self.weight_map(np.asarray(label), case.get("instance"))
+        if how.weight_map is not None and label is not None:
+            case["weight"] = how.weight_map(np.asarray(label), case.get("instance"))
         return case
+
+    def _labelled(self, case: dict, index: int) -> dict:
+        """The case with a label as the reading says; IGNORE where it has none and needs none."""
+        how = self.reading.labels
+        if how == "hidden":
+            case = {name: x for name, x in case.items() if name in ("image", "domain", *OWN)}
+        if "label" in case or how == "needed":
+            return case
+        size = np.shape(case["image"])[:-1]
+        return case | {"label": np.full(size, IGNORE, np.int32)}
 
     def _add_spacing(self, case: dict, index: int) -> None:
         spacing = case.pop("spacing", None)
         if spacing is None:
-            spacing = read_spacing(self.source.files(index)[0], rank=case["image"].ndim - 1)
+            spacing = read_spacing(self.files(index)[0], rank=case["image"].ndim - 1)
         if spacing is not None:
             case["spacing"] = np.asarray(spacing, float)
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Whole cases, normalised: ``image`` float32, ``label`` and ``instance`` int32, ``name``.
+    """Whole cases, normalised: ``image`` float32, whole numbers int32, ``name``.
 
     ``spacing``, the millimetres between pixels along each axis, where the data set knows it.
     """
@@ -126,33 +140,61 @@ class Cases:
         if not 0 <= index < len(self):
             raise IndexError(index)
         raw = self.decoded[index]
-        case = {"name": raw["name"]} | finish(raw, raw.get("statistics"), self.decoded, index)
+        name = raw.get("name", self.decoded.files(index)[0])
+        case = {"name": name} | finish(raw, raw.get("statistics"), self.decoded, index)
         if "spacing" in raw:
-            case["spacing"] = tuple(raw["spacing"].tolist())
+            case["spacing"] = tuple(np.asarray(raw["spacing"]).tolist())
         return case
 
 
-def finish(
-    piece: dict, statistics: Float[np.ndarray, "2 c"] | None, decoded: Decoded, index: int
-) -> dict[str, np.ndarray]:
-    """A raw case or patch of case ``index``, checked, as float32 image, int32 labels, weight."""
-    mapped = {k: np.asarray(v) for k, v in piece.items() if k in KEPT}
-    check_pixels(mapped, num_classes=decoded.num_classes, files=decoded.source.files(index))
-    mapped["image"] = normalize(mapped["image"], statistics)
-    return {k: v.astype(np.int32) if k in LABELS else v for k, v in mapped.items()}
+def finish(piece: dict, statistics: Statistics, decoded: Decoded, index: int) -> dict[str, Any]:
+    """A raw case or patch of case ``index``, checked, in the dtypes of a batch by role."""
+    how = decoded.reading
+    mapped: dict[str, Any] = {
+        name: value if isinstance(value, tuple) else np.asarray(value)
+        for name, value in piece.items()
+        if name in BATCH_FIELDS
+    }
+    check_pixels(mapped, num_classes=how.num_classes, files=decoded.files(index))
+    for name, value in mapped.items():
+        if BATCH_FIELDS[name] == "image":
+            mapped[name] = how.normalize(value, statistics)
+        elif BATCH_FIELDS[name] == "classes" or name == "domain":
+            mapped[name] = value.astype(np.int32)
+    return mapped
+
+
+def padded(objects: Objects, count: int) -> Objects:
+    """The objects of one image, ``[n ...]``, as ``count``: the largest, or filled up with none."""
+    boxes = np.asarray(objects.boxes, np.float32).reshape(-1, 4)
+    area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=-1)
+    kept = np.sort(np.argsort(-area, kind="stable")[:count])
+    empty = {"classes": IGNORE}
+
+    def fit(name: str, value: Any) -> Any:
+        if value is None:
+            return None
+        chosen = np.asarray(value)[kept]
+        rest = [(0, count - len(chosen))] + [(0, 0)] * (chosen.ndim - 1)
+        return np.pad(chosen, rest, constant_values=empty.get(name, 0))
+
+    given = objects._replace(boxes=boxes, classes=np.asarray(objects.classes, np.int32))
+    return Objects(**{name: fit(name, value) for name, value in given._asdict().items()})
 
 
 def decoded(
-    dataset: Any,
-    root: str,
-    split: str,
-    *,
-    zscore: bool,
-    points: bool,
-    cache: Memory | Disk | Nothing,
-    weight_map: WeightMap | None = None,
+    dataset: Any, root: str, split: str, *, reading: Reading, cache: Memory | Disk | Nothing
 ) -> Decoded:
     """Opens a split."""
     source = dataset.open(root, split)
-    known = (dataset.num_classes, dataset.channels)
-    return Decoded(source, *known, zscore, points, cache, weight_map)
+    check_source(source, dataset)
+    return Decoded(source, reading, cache)
+
+
+def checked_image(raw: np.ndarray, reading: Reading, files: Sequence[str]) -> np.ndarray:
+    """One raw image as the network takes it: the checks and the scaling of a case."""
+    raw = np.asarray(raw)  # a memory map would escape the checks
+    check_case(
+        {"image": raw}, channels=reading.channels, num_classes=reading.num_classes, files=files
+    )
+    return reading.normalize(raw, reading.normalize.statistics(raw))

@@ -36,6 +36,9 @@ class DSB2018:
     colour. ``instances`` keeps the nuclei's numbers beside the label.
     """
 
+    channels = 3
+    rank = 2
+
     boundary: bool = False
     instances: bool = False
 
@@ -48,16 +51,6 @@ class DSB2018:
     def class_names(self) -> tuple[str, ...]:
         """By label."""
         return ("background", "nucleus", "rim")[: self.num_classes]
-
-    @property
-    def channels(self) -> int:
-        """RGB, grey repeated."""
-        return 3
-
-    @property
-    def rank(self) -> int:
-        """Images."""
-        return 2
 
     def open(self, root: str, split: str) -> Pairs:
         """Whole (size, background) groups, in the order of the index."""

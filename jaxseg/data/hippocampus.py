@@ -4,7 +4,7 @@ Antonelli et al. 2022, https://doi.org/10.1038/s41467-022-30695-9. 260 volumes o
 36 x 50 x 35 voxels, 1 mm isotropic (distances between surfaces are in mm, by the headers), in the
 five folds of nnU-Net.
 
-Intensities differ by four orders of magnitude between cases: use ``normalize="zscore"``.
+Intensities differ by four orders of magnitude between cases: use ``normalize=ZScore()``.
 """
 
 import json
@@ -23,27 +23,12 @@ class Hippocampus:
     task's test labels are hidden: there is no test split.
     """
 
+    num_classes = 3
+    class_names = ("background", "anterior", "posterior")
+    channels = 1
+    rank = 3
+
     fold: int = 0
-
-    @property
-    def num_classes(self) -> int:
-        """Background and two parts."""
-        return 3
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """By label."""
-        return ("background", "anterior", "posterior")
-
-    @property
-    def channels(self) -> int:
-        """One modality."""
-        return 1
-
-    @property
-    def rank(self) -> int:
-        """Volumes ``[x y z]`` as NIfTI stores them (RAS)."""
-        return 3
 
     def open(self, root: str, split: str) -> Pairs:
         """``train`` (208 volumes) or ``validation`` (52) of the fold."""

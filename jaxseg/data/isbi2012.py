@@ -25,25 +25,10 @@ class ISBI2012:
     ``train-volume.tif`` and ``train-labels.tif``.
     """
 
-    @property
-    def num_classes(self) -> int:
-        """Membrane and cell."""
-        return 2
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """By label."""
-        return ("membrane", "cell")
-
-    @property
-    def channels(self) -> int:
-        """Grey."""
-        return 1
-
-    @property
-    def rank(self) -> int:
-        """Slices: the sections are 50 nm thick and 4 nm wide."""
-        return 2
+    num_classes = 2
+    class_names = ("membrane", "cell")
+    channels = 1
+    rank = 2  # sections lie 50 nm apart, their pixels 4 nm: too far for 3-D
 
     def open(self, root: str, split: str) -> Pairs:
         """``train`` (24 slices) or ``validation`` (6)."""

@@ -5,7 +5,7 @@ global batch. So batches depend on the seed and the batch size only: not on the 
 processes, of worker processes or of threads, and not on where a run was interrupted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +13,19 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxseg.data.cache import Disk, Memory, Nothing, default_folder, default_limit
-from jaxseg.data.cases import Cases, Decoded, decoded, finish
+from jaxseg.data.cases import (
+    Cases,
+    Decoded,
+    Labels,
+    Prepare,
+    Reading,
+    checked_image,
+    decoded,
+    finish,
+    padded,
+)
 from jaxseg.data.checks import size
+from jaxseg.data.normalize import Normalize, Unit
 from jaxseg.data.sampling import (
     crop_case,
     foreground_corner,
@@ -23,8 +34,8 @@ from jaxseg.data.sampling import (
     takes_foreground,
 )
 from jaxseg.data.weight_map import WeightMap
-from jaxseg.errors import UserError
-from jaxseg.types import Batch
+from jaxseg.errors import UserError, require
+from jaxseg.types import Batch, Objects
 
 THREADS = 2
 """Reading threads a process: decoding and copying mostly release the interpreter lock."""
@@ -46,22 +57,40 @@ class Data:
     ``sampling``: an epoch sees one random patch of each case, or every patch of a grid over each.
     ``foreground``: share of the random patches that are centred on a pixel of a uniformly chosen
     foreground class (any but 0) of their case; a case without any gives a patch at random.
-    ``normalize``: "unit" puts integers into [0, 1] by their dtype's full scale; "zscore" takes mean
-    and deviation of each channel over the whole image (not over the patch).
+    ``normalize``: `Unit` puts integers into [0, 1] by their dtype's full scale; `ZScore`,
+    `Percentile`, `Range` and `Channels` are the others, each by the whole image, not the patch.
+    ``prepare``: transforms of raw cases, applied in order when a case is read.
+    ``labels``: "needed", a case without one is refused; "optional", it trains with IGNORE
+    everywhere; "hidden", no label is looked at.
+    ``part``: ``(i, n)`` trains on the i-th of n parts of the cases, which share none.
+    ``objects``: the objects of an image are filled up to so many; of more, the largest stay.
     ``weight_map``: fills the batch's pixel weights, which every loss then takes as factors.
     ``workers``: processes that decode and cut; each keeps its own memory cache, so with many of
     them ``cache="disk"`` is the better one.
     """
 
-    dataset: Any
+    dataset: Any  # a DataSet; `check_data_set` says what is missing
     root: str = ""
     patch: tuple[int, ...] | None = None
     foreground: float = 0.0
     sampling: Literal["random", "grid"] = "random"
-    normalize: Literal["unit", "zscore"] = "unit"
+    normalize: Normalize = Unit()
     workers: int = 0
     cache: Literal["memory", "disk", "none"] = "memory"
     weight_map: WeightMap | None = None
+    prepare: tuple[Prepare, ...] = ()
+    labels: Labels = "needed"
+    part: tuple[int, int] | None = None
+    objects: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        require(0 <= self.foreground <= 1, "data.foreground", self.foreground, "in [0, 1]")
+        require(self.workers >= 0, "data.workers", self.workers, "at least 0")
+        fine = self.part is None or 0 <= self.part[0] < self.part[1]
+        require(fine, "data.part", self.part, "(i, n) with 0 <= i < n")
+        fine = self.objects is None or self.objects >= 1
+        require(fine, "data.objects", self.objects, "at least 1")
 
     def train(self, *, batch_size: int, seed: int, rows: slice = slice(None)) -> "Batches":
         """Endless shuffled batches of the split ``train``.
@@ -75,11 +104,12 @@ class Data:
         if not 0 <= seed < 2**32:
             raise UserError(f"seed={seed}: must be in [0, 2^32)")
         cases = self._open("train", points=self.foreground > 0, weight_map=self.weight_map)
-        if not len(cases):
-            raise UserError(f"data.root={self.root!r}: the train split is empty")
-        patch = self.patch or _only_size(cases)
-        positions = Grid(cases, patch) if self.sampling == "grid" else Whole(cases)
-        draw = Draw(cases, patch, self.foreground, seed, fixed=self.patch is None)
+        numbers = self._numbers(len(cases))
+        patch = self.patch or _only_size(cases, numbers)
+        positions = Grid(cases, numbers, patch) if self.sampling == "grid" else Whole(numbers)
+        draw = Draw(
+            cases, patch, self.foreground, seed, fixed=self.patch is None, objects=self.objects
+        )
         order = Order(positions, draw, seed, batch_size, first, last - first)
         return Batches(order, self.workers)
 
@@ -88,12 +118,36 @@ class Data:
         self._refuse_impossible()
         return Cases(self._open(split, points=False))
 
+    def image(self, raw: np.ndarray, *, name: str) -> np.ndarray:
+        """One raw image ``[*spatial c]`` as the network takes it; ``name`` is for errors."""
+        return checked_image(raw, self._reading(points=False), (name,))
+
     def check(self, split: str) -> int:
         """Reads every case of a split, so that bad input shows before training; their number."""
         cases = self.cases(split)
         for index in range(len(cases)):
             cases[index]
         return len(cases)
+
+    def _numbers(self, count: int) -> tuple[int, ...]:
+        """The cases to train on: all, or every n-th from the i-th on."""
+        first, step = self.part or (0, 1)
+        numbers = tuple(range(first, count, step))
+        if not numbers:
+            of = f"data.part={self.part} of " if self.part else ""
+            raise UserError(f"data.root={self.root!r}: {of}the train split is empty")
+        return numbers
+
+    def _reading(self, *, points: bool, weight_map: WeightMap | None = None) -> Reading:
+        return Reading(
+            num_classes=self.dataset.num_classes,
+            channels=self.dataset.channels,
+            normalize=self.normalize,
+            prepare=self.prepare,
+            points=points,
+            weight_map=weight_map,
+            labels=self.labels,
+        )
 
     def _open(self, split: str, *, points: bool, weight_map: WeightMap | None = None) -> Decoded:
         share = default_limit() // max(self.workers, 1)
@@ -102,10 +156,8 @@ class Data:
             self.dataset,
             str(Path(self.root).expanduser()) if self.root else "",
             split,
-            zscore=self.normalize == "zscore",
-            points=points,
+            reading=self._reading(points=points, weight_map=weight_map),
             cache=kept[self.cache],
-            weight_map=weight_map,
         )
 
     def _refuse_impossible(self) -> None:
@@ -114,43 +166,38 @@ class Data:
             raise UserError(
                 f"data.patch={self.patch}: needs {rank} positive sizes, the data's rank"
             )
-        if not 0 <= self.foreground <= 1:
-            raise UserError(f"data.foreground={self.foreground}: must be in [0, 1]")
         if self.foreground and (self.patch is None or self.sampling == "grid"):
             raise UserError("data.foreground needs data.patch and data.sampling=random")
         if self.sampling == "grid" and self.patch is None:
             raise UserError("data.sampling=grid needs data.patch")
-        if self.workers < 0:
-            raise UserError(f"data.workers={self.workers}: must be 0 or more")
 
 
-def _only_size(cases: Decoded) -> tuple[int, ...]:
-    """Of whole images: the first one's, which `Draw` holds the others to."""
-    return tuple(int(n) for n in cases[0]["image"].shape[:-1])
+def _only_size(cases: Decoded, numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """The size of the first of whole images, which `Draw` holds the others to."""
+    return tuple(int(n) for n in cases[numbers[0]]["image"].shape[:-1])
 
 
 @dataclass(frozen=True)
 class Whole:
-    """An epoch: each case once, the place of the patch still open."""
+    """An epoch: each of these cases once, the place of the patch still open."""
 
-    cases: Decoded
+    numbers: tuple[int, ...]
 
     def __len__(self) -> int:
-        return len(self.cases)
+        return len(self.numbers)
 
     def __getitem__(self, index: int) -> tuple[int, tuple[int, ...] | None]:
-        return index, None
+        return self.numbers[index], None
 
 
 class Grid:
-    """An epoch: every patch of a grid over each case. Reads all cases once to learn their sizes."""
+    """An epoch: every patch of a grid over each case. Reads them once to learn their sizes."""
 
-    def __init__(self, cases: Decoded, patch: tuple[int, ...]):
-        sizes = [cases[i]["image"].shape[:-1] for i in range(len(cases))]
+    def __init__(self, cases: Decoded, numbers: tuple[int, ...], patch: tuple[int, ...]):
         self.places = [
             (i, tuple(int(n) for n in corner))
-            for i, spatial in enumerate(sizes)
-            for corner in grid(spatial, patch)
+            for i in numbers
+            for corner in grid(cases[i]["image"].shape[:-1], patch)
         ]
 
     def __len__(self) -> int:
@@ -170,6 +217,7 @@ class Draw:
     seed: int
     fixed: bool
     """Images must have the patch's size."""
+    objects: int | None = None
 
     def __call__(self, index: int, place: tuple[int, tuple[int, ...] | None]) -> dict:
         """Example ``index`` of the whole run: the patch of the case that ``place`` names."""
@@ -178,11 +226,14 @@ class Draw:
         spatial = case["image"].shape[:-1]
         if self.fixed and spatial != self.patch:
             raise UserError(
-                f"{self.cases.source.files(number)[0]}: {size(spatial)} where the first image is "
+                f"{self.cases.files(number)[0]}: {size(spatial)} where the first image is "
                 f"{size(self.patch)}; set data.patch to train on patches of one size"
             )
         if "label" not in case:
-            raise UserError(f"{self.cases.source.files(number)[0]}: no label to train on")
+            raise UserError(
+                f"{self.cases.files(number)[0]}: no label to train on; "
+                'data.labels="optional" trains without'
+            )
         if corner is None:
             rng = np.random.default_rng((self.seed, index))
             if "points" in case and takes_foreground(index, self.share):
@@ -190,7 +241,18 @@ class Draw:
             else:
                 corner = random_corner(rng, spatial, self.patch)
         piece = crop_case(case, corner, self.patch)
-        return finish(piece, case.get("statistics"), self.cases, number)
+        done = finish(piece, case.get("statistics"), self.cases, number)
+        if "objects" in done:
+            done["objects"] = self._padded(done["objects"], number)
+        return done
+
+    def _padded(self, objects: Objects, number: int) -> Objects:
+        if self.objects is None:
+            raise UserError(
+                f"{self.cases.files(number)[0]}: has objects; data.objects says to how many those "
+                "of an image are filled up"
+            )
+        return padded(objects, self.objects)
 
 
 @dataclass(frozen=True)
@@ -236,9 +298,25 @@ class Rows:
 
 
 def stack(examples: Sequence[dict]) -> Batch:
-    """Examples -> a batch, all valid."""
-    arrays = {k: np.stack([e[k] for e in examples]) for k in examples[0]}
-    return Batch(valid=np.ones(len(examples), bool), **arrays)
+    """Examples -> a batch, all valid. Raises UserError where one has fields that another lacks."""
+    first = examples[0]
+    for example in examples:
+        if example.keys() != first.keys():
+            differ = sorted(example.keys() ^ first.keys())
+            raise UserError(
+                f"data: some cases have {', '.join(differ)} and others do not; a batch needs all"
+            )
+    rows: dict[str, Any] = {k: _stacked([e[k] for e in examples]) for k in first}
+    return Batch(valid=np.ones(len(examples), bool), **rows)
+
+
+def _stacked(values: Sequence[Any]) -> Any:
+    """Arrays, or records of arrays, with a leading axis."""
+    if not isinstance(values[0], Objects):
+        return np.stack(values)
+    columns = zip(*values, strict=True)
+    arrays: list[Any] = [None if c[0] is None else np.stack(c) for c in columns]
+    return Objects(*arrays)
 
 
 class Batches:
@@ -285,8 +363,13 @@ class Batches:
         """Of the batch that comes next."""
         return {"next_index": self._next}
 
-    def set_state(self, state: dict[str, int]) -> None:
+    def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes to a batch, forward or back."""
+        if state.get("streams"):
+            raise UserError(
+                f"streams=[]: the checkpoint has {sorted(state['streams'])}; a run goes on with "
+                "the streams that it began with"
+            )
         self.close()
         self._next = int(state["next_index"])
 

@@ -4,12 +4,13 @@ Everything is index arithmetic on corners; `crop` then reads the patch and nothi
 from a memory-mapped array a patch costs a patch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int, Integer, Shaped
 
-from jaxseg.types import IGNORE
+from jaxseg.errors import UserError
+from jaxseg.types import BATCH_FIELDS, IGNORE, Role
 
 SLAB = 1 << 22
 """Pixels looked at in one piece while a whole label map is scanned."""
@@ -63,14 +64,27 @@ def crop(
     return np.pad(piece, missing, constant_values=fill)
 
 
+OUTSIDE: Mapping[Role, int | None] = {"image": None, "classes": IGNORE, "factor": 0}
+"""What fills up an array that is shorter than the patch; None: its own reflection."""
+
+
 def crop_case(case: dict, corner: Sequence[int], patch: Sequence[int]) -> dict:
-    """One patch of every array of a case: fill is reflected image, IGNORE label, else 0."""
-    piece = {"image": crop(case["image"], corner, patch)}
-    if "label" in case:
-        piece["label"] = crop(case["label"], corner, patch, fill=IGNORE)
-    for name in ("instance", "weight"):
-        if name in case:
-            piece[name] = crop(case[name], corner, patch, fill=0)
+    """One patch of every map of a case, filled up by role; what is about the image stays whole.
+
+    Raises UserError for objects: their boxes would no longer be those of the patch.
+    """
+    piece = {}
+    for name in BATCH_FIELDS.keys() & case.keys():
+        role, value = BATCH_FIELDS[name], case[name]
+        if role in OUTSIDE:
+            piece[name] = crop(value, corner, patch, fill=OUTSIDE[role])
+        elif role == "objects" and tuple(case["image"].shape[: len(patch)]) != tuple(patch):
+            raise UserError(
+                f"data.patch={tuple(patch)}: objects cannot be cut into patches yet; train on "
+                "whole images of one size"
+            )
+        else:
+            piece[name] = value
     return piece
 
 

@@ -1,8 +1,7 @@
-"""Random access to the cases of a split: what a data set opens, and the one made of files."""
+"""Random access to the cases of a split whose images and masks are files."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
@@ -11,31 +10,6 @@ from jaxseg.data.checks import check_labels, few, integral
 from jaxseg.data.images import read_image, read_mask
 from jaxseg.errors import UserError
 from jaxseg.types import IGNORE
-
-
-@runtime_checkable
-class Source(Protocol):
-    """The cases of one split, by index; picklable, since worker processes hold a copy."""
-
-    def __len__(self) -> int:
-        """Number of cases."""
-        ...
-
-    def __getitem__(self, index: int, /) -> dict:
-        """``image [*spatial c]`` as stored, ``label`` int32 ``[*spatial]``, ``name``.
-
-        ``instance`` where the data set keeps it, ``spacing`` (mm along each axis) where it is
-        known; no ``label`` where there is none.
-        """
-        ...
-
-    def files(self, index: int, /) -> tuple[str, ...]:
-        """What an error about the image, and (last) about the label, is to name."""
-        ...
-
-    def key(self, index: int, /) -> str:
-        """Changes whenever what the case holds changes: the decode cache's key."""
-        ...
 
 
 @dataclass(frozen=True)

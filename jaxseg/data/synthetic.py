@@ -26,6 +26,8 @@ class Synthetic:
     Classes: 0 background, 1 nucleus, and with ``boundary`` 2, the rim of each.
     """
 
+    channels = 1
+
     size: tuple[int, ...] = (128, 128)
     count: tuple[int, int, int] = (256, 32, 32)
     radius: tuple[float, float] = (5.0, 11.0)
@@ -56,11 +58,6 @@ class Synthetic:
     def class_names(self) -> tuple[str, ...]:
         """By label."""
         return ("background", "nucleus", "rim")[: self.num_classes]
-
-    @property
-    def channels(self) -> int:
-        """Grey."""
-        return 1
 
     @property
     def rank(self) -> int:

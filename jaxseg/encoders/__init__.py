@@ -1,6 +1,7 @@
 """Backbones: ``encoder(image, train=...)`` gives a tuple of features, finest first.
 
-``encoder.strides`` says how much smaller than the image each is.
+``encoder.strides`` says how much smaller than the image each is; ``encoder.standardize`` what its
+weights expect of the image, applied inside.
 """
 
 import functools
@@ -11,6 +12,7 @@ import flax.linen as nn
 
 from jaxseg.encoders.plain import Plain
 from jaxseg.encoders.resnet import ResNet
+from jaxseg.encoders.standardize import Standardize
 from jaxseg.errors import unknown
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
@@ -22,7 +24,7 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "resnet152": functools.partial(ResNet, depth=152),
 }
 
-__all__ = ["ENCODERS", "Plain", "ResNet", "create"]
+__all__ = ["ENCODERS", "Plain", "ResNet", "Standardize", "create"]
 
 
 def create(name: str, **fields: Any) -> nn.Module:

@@ -3,7 +3,9 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxseg.layers import ConvNorm, Kind, max_pool
+from jaxseg.encoders.standardize import Standardize, standardized
+from jaxseg.layers import ConvNorm, Kind
+from jaxseg.ops import max_pool
 
 
 class Plain(nn.Module):
@@ -12,7 +14,7 @@ class Plain(nn.Module):
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     convs: int = 2
     norm: Kind = "batch"
-    param_dtype: str = "float32"
+    standardize: Standardize | None = None
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -24,14 +26,13 @@ class Plain(nn.Module):
         self, image: Float[Array, "b *s c"], *, train: bool
     ) -> tuple[Float[Array, "b ..."], ...]:
         """One feature a level, finest first."""
-        x, features = image, []
+        x, features = standardized(image, self.standardize), []
         for level, width in enumerate(self.widths):
             x = max_pool(x) if level else x
             for i in range(1, self.convs + 1):
                 x = ConvNorm(
                     width,
                     norm=self.norm,
-                    param_dtype=self.param_dtype,
                     name=f"level{level}_conv{i}",
                 )(x, train=train)
             features.append(x)

@@ -11,7 +11,9 @@ from typing import Literal
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxseg.layers import ConvNorm, Kind, ResidualBlock, max_pool
+from jaxseg.encoders.standardize import Standardize, standardized
+from jaxseg.layers import ConvNorm, Kind, ResidualBlock
+from jaxseg.ops import max_pool
 
 BLOCKS = {
     18: (2, 2, 2, 2),
@@ -35,7 +37,7 @@ class ResNet(nn.Module):
     width: int = 64
     output_stride: Literal[8, 16, 32] = 32
     norm: Kind = "batch"
-    param_dtype: str = "float32"
+    standardize: Standardize | None = None
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -52,18 +54,15 @@ class ResNet(nn.Module):
             kernel_size=7,
             stride=2,
             norm=self.norm,
-            param_dtype=self.param_dtype,
             name="stem_conv",
         )
-        x = stem(image, train=train)
+        x = stem(standardized(image, self.standardize), train=train)
         features = [x]
         x = max_pool(x, 3, stride=2, padding=1)
         for stage, blocks in enumerate(BLOCKS[self.depth], start=1):
             stride = self.strides[stage] // self.strides[stage - 1] if stage > 1 else 1
             for i in range(blocks):
-                block = self._block(stage, i, 1 if i else stride)
-                nn.share_scope(self, block)  # its parts are named as parts of this module
-                x = block(x, train=train)
+                x = self._block(stage, i, 1 if i else stride)(x, train=train)
             features.append(x)
         return tuple(features)
 
@@ -75,6 +74,5 @@ class ResNet(nn.Module):
             stride=stride,
             dilation=2 ** (stage + 1) // self.strides[stage],
             norm=self.norm,
-            place=f"layer{stage}_block{i}_",
-            param_dtype=self.param_dtype,
+            name=f"layer{stage}_block{i}",
         )

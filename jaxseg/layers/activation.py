@@ -1,37 +1,31 @@
-"""Activations by name."""
+"""Activations, with parameters or without, as modules apply them."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Activation = Literal[
-    "none",
-    "relu",
-    "relu6",
-    "leaky_relu",
-    "elu",
-    "gelu",
-    "silu",
-    "hard_swish",
-    "sigmoid",
-    "hard_sigmoid",
-]
+from jaxseg.ops.activation import Fixed, activate
 
-_FUNCTIONS = {
-    "none": lambda x: x,
-    "relu": nn.relu,
-    "relu6": nn.relu6,
-    "leaky_relu": nn.leaky_relu,  # slope 0.01
-    "elu": nn.elu,
-    "gelu": lambda x: nn.gelu(x, approximate=False),
-    "silu": nn.silu,
-    "hard_swish": nn.hard_swish,
-    "sigmoid": nn.sigmoid,
-    "hard_sigmoid": nn.hard_sigmoid,
-}
+Activation = Fixed | Literal["prelu", "prelu_shared"]
+"""Those of `ops.activate`, and PReLU with a slope a channel, or one for all."""
+
+SLOPE = 0.25
+"""What a PReLU's slope is at first."""
 
 
-def activate(x: Float[Array, "..."], kind: Activation) -> Float[Array, "..."]:
-    """The activation of that name, with PyTorch's constants: slope 0.01, GELU by erf."""
-    return _FUNCTIONS[kind](x)
+def activated(
+    module: nn.Module, x: Float[Array, "b *s c"], kind: Activation
+) -> Float[Array, "b *s c"]:
+    """``x`` activated; the parameter ``slope``, where there is one, is ``module``'s.
+
+    PReLU, ``max(0, x) + slope min(0, x)``: Delving Deep into Rectifiers, He et al. 2015,
+    https://arxiv.org/abs/1502.01852, equation 1. Called inside ``nn.compact``, once a module.
+    """
+    if kind not in ("prelu", "prelu_shared"):
+        return activate(x, cast(Fixed, kind))
+    shape = (x.shape[-1],) if kind == "prelu" else (1,)
+    slope = module.param("slope", nn.initializers.constant(SLOPE), shape)
+    slope = jnp.expand_dims(jnp.asarray(slope, x.dtype), tuple(range(x.ndim - 1)))
+    return jnp.where(x > 0, x, slope * x)

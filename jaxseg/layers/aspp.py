@@ -42,7 +42,6 @@ class ASPP(nn.Module):
     projection: int | None = None
     dropout: float = 0.1
     norm: Kind = "batch"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
@@ -60,9 +59,7 @@ class ASPP(nn.Module):
         return nn.Dropout(self.dropout, deterministic=not train, name="dropout")(y)
 
     def _pointwise(self, x: Array, features: int, name: str, train: bool) -> Float[Array, "b ..."]:
-        conv = ConvNorm(
-            features, kernel_size=1, norm=self.norm, param_dtype=self.param_dtype, name=name
-        )
+        conv = ConvNorm(features, kernel_size=1, norm=self.norm, name=name)
         return conv(x, train=train)
 
     def _dilated(self, x: Array, rate: int, train: bool) -> Float[Array, "b ..."]:
@@ -71,7 +68,6 @@ class ASPP(nn.Module):
                 self.features,
                 dilation=rate,
                 norm=self.norm,
-                param_dtype=self.param_dtype,
                 name=f"rate{rate}",
             )
         else:
@@ -81,7 +77,6 @@ class ASPP(nn.Module):
                 norm=self.norm,
                 norm_between=self.form == "deeplab",
                 between="relu" if self.form == "deeplab" else "none",
-                param_dtype=self.param_dtype,
                 name=f"rate{rate}",
             )
         return conv(x, train=train)
@@ -100,7 +95,6 @@ class SummedASPP(nn.Module):
     rates: tuple[int, ...] = (6, 12, 18, 24)
     hidden: int | None = None
     dropout: float = 0.5
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
@@ -128,7 +122,6 @@ class SummedASPP(nn.Module):
             features,
             kernel_size=kernel_size,
             dilation=rate,
-            param_dtype=self.param_dtype,
             name=name,
         )
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.layers.resize import resize
+from jaxseg.ops.resize import resize
 
 
 class AttentionGate(nn.Module):
@@ -31,7 +31,6 @@ class AttentionGate(nn.Module):
     form: Literal["paper", "community"] = "paper"
     stride: int = 2
     norm: Kind = "batch"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(
@@ -66,12 +65,11 @@ class AttentionGate(nn.Module):
             stride=size,
             padding=0,
             use_bias=use_bias,
-            param_dtype=self.param_dtype,
             name=name,
         )
 
     def _norm(self, name: str) -> Norm:
-        return Norm(self.norm, param_dtype=self.param_dtype, name=name)
+        return Norm(self.norm, name=name)
 
     def _check(self, x: Array, gate: Array) -> None:
         size, of_gate = x.shape[1:-1], gate.shape[1:-1]

@@ -25,7 +25,6 @@ class CBAM(nn.Module):
     reduction: int = 16
     kernel_size: int = 7
     norm: Kind = "batch"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
@@ -36,8 +35,8 @@ class CBAM(nn.Module):
     def _of_channels(self, x: Array) -> Float[Array, "b ..."]:
         c, space = x.shape[-1], tuple(range(1, x.ndim - 1))
         width = reduced(self, c, self.reduction)
-        reduce = Conv(width, kernel_size=1, param_dtype=self.param_dtype, name="channel_reduce")
-        expand = Conv(c, kernel_size=1, param_dtype=self.param_dtype, name="channel_expand")
+        reduce = Conv(width, kernel_size=1, name="channel_reduce")
+        expand = Conv(c, kernel_size=1, name="channel_expand")
         mean = x.mean(space, keepdims=True, dtype=jnp.float32).astype(x.dtype)
         most = x.max(space, keepdims=True)
         return nn.sigmoid(expand(nn.relu(reduce(mean))) + expand(nn.relu(reduce(most))))
@@ -49,14 +48,12 @@ class CBAM(nn.Module):
             1,
             kernel_size=self.kernel_size,
             use_bias=False,
-            param_dtype=self.param_dtype,
             name="spatial_conv",
         )(y)
         norm = Norm(
             self.norm,
             activation="sigmoid",
             momentum=0.99,
-            param_dtype=self.param_dtype,
             name="spatial_norm",
         )
         return norm(y, train=train)

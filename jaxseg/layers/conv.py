@@ -7,10 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers.convolve import How, convolve
-
-Size = int | tuple[int, ...]
-"""One number for all spatial axes, or one for each."""
+from jaxseg.ops.axes import Size, per_axis
+from jaxseg.ops.convolve import How, convolve
 
 
 class Conv(nn.Module):
@@ -30,7 +28,6 @@ class Conv(nn.Module):
     padding: Size | None = None
     groups: int = 1
     use_bias: bool = True
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *t {self.features}"]:
@@ -38,9 +35,9 @@ class Conv(nn.Module):
         how, size = self._how(x.ndim - 2), per_axis(self.kernel_size, x.ndim - 2, "kernel_size")
         self._check(x.shape[-1])
         shape = (*size, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape, self.param_dtype)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         y = convolve(x, jnp.asarray(kernel, x.dtype), how)
-        return add_bias(self, y, self.param_dtype) if self.use_bias else y
+        return add_bias(self, y) if self.use_bias else y
 
     def _how(self, rank: int) -> How:
         size, stride, dilation = (
@@ -62,17 +59,7 @@ class Conv(nn.Module):
             )
 
 
-def per_axis(size: Size, rank: int, field: str) -> tuple[int, ...]:
-    """One number for each of ``rank`` axes; UserError where a tuple has another length."""
-    sizes = (size,) * rank if isinstance(size, int) else tuple(size)
-    if len(sizes) != rank:
-        raise UserError(f"{field}={size} has {len(sizes)} numbers; the image has {rank} axes")
-    return sizes
-
-
-def add_bias(
-    module: nn.Module, y: Float[Array, "b *s c"], param_dtype: str
-) -> Float[Array, "b *s c"]:
+def add_bias(module: nn.Module, y: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
     """Add the parameter ``bias`` of ``module``, one number a channel, zero at first."""
-    bias = module.param("bias", nn.initializers.zeros, (y.shape[-1],), param_dtype)
+    bias = module.param("bias", nn.initializers.zeros, (y.shape[-1],))
     return y + jnp.expand_dims(jnp.asarray(bias, y.dtype), tuple(range(y.ndim - 1)))

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers.conv import Conv, Size
+from jaxseg.layers.conv import Conv
+from jaxseg.ops.axes import Size
 
 
 class ConvLSTM(nn.Module):
@@ -35,7 +36,6 @@ class ConvLSTM(nn.Module):
     direction: Literal["forward", "backward", "both"] = "forward"
     peepholes: bool = False
     forget_bias: float = 1.0
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t *s c"]) -> Float[Array, "b t *s k"]:
@@ -53,7 +53,6 @@ class ConvLSTM(nn.Module):
         drive = Conv(
             4 * self.features,
             self.kernel_size,
-            param_dtype=self.param_dtype,
             name=f"{direction}_input",
         )(x.reshape(-1, *x.shape[2:]))
         cell = nn.scan(
@@ -68,7 +67,6 @@ class ConvLSTM(nn.Module):
             self.kernel_size,
             self.peepholes,
             self.forget_bias,
-            self.param_dtype,
             name=f"{direction}_cell",
         )
         shape = (x.shape[0], *x.shape[2:-1], self.features)
@@ -82,7 +80,6 @@ class _Cell(nn.Module):
     kernel_size: Size
     peepholes: bool
     forget_bias: float
-    param_dtype: str
 
     @nn.compact
     def __call__(
@@ -94,14 +91,13 @@ class _Cell(nn.Module):
             4 * self.features,
             self.kernel_size,
             use_bias=False,
-            param_dtype=self.param_dtype,
             name="hidden",
         )(hidden)
         gates = (drive + recurrent).astype(jnp.float32)
         enter, new, forget, leave = jnp.split(gates, 4, axis=-1)
         if self.peepholes:
             shape = (3, self.features)
-            weights = self.param("peephole", nn.initializers.zeros, shape, self.param_dtype)
+            weights = self.param("peephole", nn.initializers.zeros, shape)
             weights = jnp.asarray(weights, jnp.float32)
             of_enter, of_forget, of_leave = (
                 jnp.expand_dims(w, tuple(range(memory.ndim - 1))) for w in weights

@@ -5,12 +5,15 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from jaxseg.layers.activation import Activation
-from jaxseg.layers.conv import Conv, Size
+from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
+from jaxseg.ops.axes import Size
 
 
 class ConvNorm(nn.Module):
     """``activation(norm(conv(x)))``; the convolution has a bias only where no norm follows.
+
+    ``epsilon`` and ``momentum`` are the norm's.
 
     Its output carries the name ``conv`` for checkpoint policies: with these alone kept, the
     backward pass recomputes norms and activations, which is cheap, and no convolution.
@@ -23,7 +26,8 @@ class ConvNorm(nn.Module):
     groups: int = 1
     norm: Kind = "batch"
     activation: Activation = "relu"
-    param_dtype: str = "float32"
+    epsilon: float = 1e-5
+    momentum: float = 0.9
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *t k"]:
@@ -35,11 +39,14 @@ class ConvNorm(nn.Module):
             dilation=self.dilation,
             groups=self.groups,
             use_bias=self.norm == "none",
-            param_dtype=self.param_dtype,
             name="conv",
         )(x)
         x = checkpoint_name(x, "conv")
         norm = Norm(
-            self.norm, activation=self.activation, param_dtype=self.param_dtype, name="norm"
+            self.norm,
+            activation=self.activation,
+            epsilon=self.epsilon,
+            momentum=self.momentum,
+            name="norm",
         )
         return norm(x, train=train)

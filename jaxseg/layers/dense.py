@@ -28,7 +28,6 @@ class DenseBlock(nn.Module):
     use_bias: bool = False
     norm: Kind = "batch"
     activation: Activation = "relu"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
@@ -47,13 +46,12 @@ class DenseBlock(nn.Module):
         return x
 
     def _norm(self, name: str) -> Norm:
-        return Norm(self.norm, activation=self.activation, param_dtype=self.param_dtype, name=name)
+        return Norm(self.norm, activation=self.activation, name=name)
 
     def _conv(self, features: int, kernel_size: int, name: str) -> Conv:
         return Conv(
             features,
             kernel_size,
             use_bias=self.use_bias or self.norm == "none",
-            param_dtype=self.param_dtype,
             name=name,
         )

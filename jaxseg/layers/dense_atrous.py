@@ -24,7 +24,6 @@ class DenseAtrous(nn.Module):
     """
 
     weights: Literal["shared", "separate"] = "shared"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
@@ -51,7 +50,6 @@ class DenseAtrous(nn.Module):
                 channels,
                 kernel_size=3 if rate else 1,
                 dilation=rate or 1,
-                param_dtype=self.param_dtype,
                 name=name,
             )
         return convs[name]

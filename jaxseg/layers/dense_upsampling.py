@@ -8,7 +8,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.shuffle import pixel_shuffle
+from jaxseg.ops.shuffle import pixel_shuffle
 
 
 class DenseUpsampling(nn.Module):
@@ -21,7 +21,6 @@ class DenseUpsampling(nn.Module):
     features: int
     factor: int = 8
     kernel_size: int = 3
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *t {self.features}"]:
@@ -29,7 +28,6 @@ class DenseUpsampling(nn.Module):
         conv = Conv(
             self.features * self.factor ** (x.ndim - 2),
             kernel_size=self.kernel_size,
-            param_dtype=self.param_dtype,
             name="conv",
         )
         return pixel_shuffle(conv(x), self.factor)

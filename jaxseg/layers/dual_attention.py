@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxseg.layers.attend import attend, to_image, to_tokens
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.squeeze_excitation import reduced
+from jaxseg.ops.attend import attend, to_image, to_tokens
 
 
 class PositionAttention(nn.Module):
@@ -24,7 +24,6 @@ class PositionAttention(nn.Module):
     """
 
     reduction: int = 8
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
@@ -32,7 +31,7 @@ class PositionAttention(nn.Module):
         c = x.shape[-1]
         narrow = reduced(self, c, self.reduction)
         query, key, value = (
-            to_tokens(Conv(width, kernel_size=1, param_dtype=self.param_dtype, name=name)(x))
+            to_tokens(Conv(width, kernel_size=1, name=name)(x))
             for name, width in (("query", narrow), ("key", narrow), ("value", c))
         )
         return add_scaled(self, x, to_image(attend(query, key, value), x.shape[1:-1]))
@@ -47,7 +46,6 @@ class ChannelAttention(nn.Module):
     """
 
     form: Literal["released", "paper"] = "released"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
@@ -65,5 +63,5 @@ def add_scaled(
     module: nn.Module, x: Float[Array, "b *s c"], y: Float[Array, "b *s c"]
 ) -> Float[Array, "b *s c"]:
     """``x + gamma * y`` with the parameter ``gamma`` of ``module``, zero at first."""
-    gamma = module.param("gamma", nn.initializers.zeros, (1,), module.param_dtype)  # pyright: ignore
+    gamma = module.param("gamma", nn.initializers.zeros, (1,))  # pyright: ignore
     return x + jnp.asarray(gamma, x.dtype)[0] * y

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.layers.conv_norm import ConvNorm
 from jaxseg.layers.norm import Kind
-from jaxseg.layers.resize import enlarge
 from jaxseg.layers.transposed import TransposedConv
+from jaxseg.ops.resize import enlarge
 
 Upsample = Literal["transpose", "nearest", "bilinear"]
 
@@ -31,7 +31,6 @@ class ExpandingPath(nn.Module):
     widths: tuple[int, ...] | None = None
     upsample: Upsample | None = None
     norm: Kind = "batch"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(
@@ -39,20 +38,19 @@ class ExpandingPath(nn.Module):
     ) -> tuple[Float[Array, "b ..."], ...]:
         """One map a level, finest (full resolution, level 0) first."""
         *skips, x = features
-        strides = self.strides
-        if strides[0] > 1:
-            strides, skips = (1, *strides), [None, *skips]
+        strides = (*level_strides(self.strides), self.strides[-1])
+        skips = [None] * (len(strides) - 1 - len(skips)) + skips
         widths = self._widths([None if skip is None else skip.shape[-1] for skip in skips])
         maps = []
         for level in reversed(range(len(skips))):
             factor = strides[level + 1] // strides[level]
             x = self._enlarge(x, factor, widths[level], f"level{level}_up")
-            x = x if skips[level] is None else jnp.concatenate([x, skips[level]], axis=-1)
+            skip = skips[level]
+            x = x if skip is None else jnp.concatenate([x, skip], axis=-1)
             for i in (1, 2):
                 conv = ConvNorm(
                     widths[level],
                     norm=self.norm,
-                    param_dtype=self.param_dtype,
                     name=f"level{level}_conv{i}",
                 )
                 x = conv(x, train=train)
@@ -74,5 +72,13 @@ class ExpandingPath(nn.Module):
     def _enlarge(self, x: Array, factor: int, width: int, name: str) -> Float[Array, "b ..."]:
         upsample = self.upsample or ("transpose" if self.strides[0] == 1 else "nearest")
         if upsample == "transpose":
-            return TransposedConv(width, stride=factor, param_dtype=self.param_dtype, name=name)(x)
+            return TransposedConv(width, stride=factor, name=name)(x)
         return enlarge(x, factor, "nearest" if upsample == "nearest" else "linear")
+
+
+def level_strides(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """How much smaller than the image the map of each level is, finest (1) first.
+
+    ``strides`` are those of the encoder's features.
+    """
+    return strides[:-1] if strides[0] == 1 else (1, *strides[:-1])

@@ -11,11 +11,11 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers.average_pool import average_pool
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.layers.pool import max_pool
-from jaxseg.layers.resize import resize
+from jaxseg.ops.average_pool import average_pool
+from jaxseg.ops.pool import max_pool
+from jaxseg.ops.resize import resize
 
 
 class FeaturePyramidAttention(nn.Module):
@@ -38,7 +38,6 @@ class FeaturePyramidAttention(nn.Module):
     align_corners: bool = True
     norm: Kind = "batch"
     use_bias: bool = False
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
@@ -66,10 +65,9 @@ class FeaturePyramidAttention(nn.Module):
             features,
             kernel_size=kernel_size,
             use_bias=self.use_bias or self.norm == "none",
-            param_dtype=self.param_dtype,
             name=f"{role}_conv",
         )(x)
-        norm = Norm(self.norm, activation="relu", param_dtype=self.param_dtype, name=f"{role}_norm")
+        norm = Norm(self.norm, activation="relu", name=f"{role}_norm")
         return norm(x, train=train)
 
     def _check(self, x: Array) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.layers.resize import resize
+from jaxseg.ops.resize import resize
 
 
 class GlobalAttentionUpsample(nn.Module):
@@ -27,7 +27,6 @@ class GlobalAttentionUpsample(nn.Module):
     align_corners: bool = True
     norm: Kind = "batch"
     use_bias: bool = False
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(
@@ -50,13 +49,11 @@ class GlobalAttentionUpsample(nn.Module):
             features,
             kernel_size=1 if role == "gate" else 3,
             use_bias=self.use_bias or self.norm == "none",
-            param_dtype=self.param_dtype,
             name=f"{role}_conv",
         )(x)
         norm = Norm(
             self.norm,
             activation=self.gate if role == "gate" else "relu",
-            param_dtype=self.param_dtype,
             name=f"{role}_norm",
         )
         return norm(x, train=train)

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxseg.layers.conv import Size, add_bias, per_axis
-from jaxseg.layers.convolve import How, convolve
+from jaxseg.layers.conv import add_bias
+from jaxseg.ops.axes import Size, per_axis
+from jaxseg.ops.convolve import How, convolve
 
 
 class Head(nn.Module):
@@ -21,7 +22,6 @@ class Head(nn.Module):
 
     features: int
     kernel_size: Size = 1
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s {self.features}"]:
@@ -30,10 +30,10 @@ class Head(nn.Module):
         size = per_axis(self.kernel_size, rank, "kernel_size")
         how = How((1,) * rank, tuple(k // 2 for k in size), (1,) * rank)
         shape = (*size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape, self.param_dtype)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         kernel = jnp.asarray(kernel, jnp.float32)
         project = convolve if x.dtype == jnp.float32 else _widened
-        return add_bias(self, project(x, kernel, how), self.param_dtype)
+        return add_bias(self, project(x, kernel, how))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

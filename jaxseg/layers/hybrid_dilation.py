@@ -23,7 +23,6 @@ class HybridDilation(nn.Module):
     kernel_size: int = 3
     norm: Kind = "batch"
     activation: Activation = "relu"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
@@ -36,7 +35,6 @@ class HybridDilation(nn.Module):
                 dilation=rate,
                 norm=self.norm,
                 activation=self.activation,
-                param_dtype=self.param_dtype,
                 name=f"conv{number}",
             )
             x = conv(x, train=train)

@@ -16,9 +16,9 @@ from jaxseg.errors import UserError
 from jaxseg.layers.activation import Activation
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.conv_norm import ConvNorm
-from jaxseg.layers.fit import Size
 from jaxseg.layers.norm import Kind
-from jaxseg.layers.pool import max_pool
+from jaxseg.ops.fit import Size
+from jaxseg.ops.pool import max_pool
 
 
 class InceptionBlock(nn.Module):
@@ -32,7 +32,6 @@ class InceptionBlock(nn.Module):
     kernel_sizes: tuple[int, ...] = (1, 3, 5)
     residual: bool = False
     norm: Kind = "none"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
@@ -40,7 +39,7 @@ class InceptionBlock(nn.Module):
         branches = [
             self._conv(size, f"branch_{size}x{size}")(x, train=train) for size in self.kernel_sizes
         ]
-        pool = HybridPool(stride=1, param_dtype=self.param_dtype, name="branch_pool")
+        pool = HybridPool(stride=1, name="branch_pool")
         y = jnp.concatenate([*branches, pool(x)], axis=-1)
         y = self._conv(1, "join")(y, train=train)
         if not self.residual:
@@ -53,7 +52,6 @@ class InceptionBlock(nn.Module):
             kernel_size,
             norm=self.norm,
             activation=activation,
-            param_dtype=self.param_dtype,
             name=name,
         )
 
@@ -68,7 +66,6 @@ class HybridPool(nn.Module):
     """
 
     stride: int = 2
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *t c"]:
@@ -87,7 +84,7 @@ class HybridPool(nn.Module):
             largest = _largest(x, step)
         smooth = nn.relu(spectral_pool(x, tuple(n // step for n in x.shape[1:-1])))
         y = jnp.concatenate([largest, smooth], axis=-1)
-        return Conv(x.shape[-1], 1, param_dtype=self.param_dtype, name="conv")(y)
+        return Conv(x.shape[-1], 1, name="conv")(y)
 
 
 def _largest(x: Array, step: int) -> Array:

@@ -36,20 +36,18 @@ class InvertedResidual(nn.Module):
     norm: Kind = "batch"
     epsilon: float = 1e-5
     momentum: float = 0.9
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b *s c"], *, train: bool
     ) -> Float[Array, "b *t {self.features}"]:
         """Sizes as of ``Conv``."""
-        conv = functools.partial(Conv, use_bias=self.norm == "none", param_dtype=self.param_dtype)
+        conv = functools.partial(Conv, use_bias=self.norm == "none")
         norm = functools.partial(
             Norm,
             self.norm,
             epsilon=self.epsilon,
             momentum=self.momentum,
-            param_dtype=self.param_dtype,
         )
         y = x
         if self.width != x.shape[-1]:

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers.activation import Activation, activate
-from jaxseg.layers.conv import Conv, Size, add_bias
+from jaxseg.layers.activation import Activation, activated
+from jaxseg.layers.conv import Conv, add_bias
 from jaxseg.layers.norm import Norm
+from jaxseg.ops.axes import Size
 
 EPSILON, MOMENTUM = 1e-3, 0.99
 
@@ -27,7 +28,6 @@ class MultiResBlock(nn.Module):
 
     width: int
     alpha: float = 1.67
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
@@ -38,16 +38,16 @@ class MultiResBlock(nn.Module):
                 f"MultiResBlock {self.name}: width={self.width} and alpha={self.alpha} leave a "
                 f"convolution without channels {widths}; width must be {6 / self.alpha:.0f} or more"
             )
-        shortcut = _ConvBias(sum(widths), 1, "none", self.param_dtype, name="shortcut")
+        shortcut = _ConvBias(sum(widths), 1, "none", name="shortcut")
         shortcut, maps, y = shortcut(x, train=train), [], x
         for i, width in enumerate(widths, start=1):
-            y = _ConvBias(width, 3, "relu", self.param_dtype, name=f"conv{i}")(y, train=train)
+            y = _ConvBias(width, 3, "relu", name=f"conv{i}")(y, train=train)
             maps.append(y)
         y = self._norm("norm")(jnp.concatenate(maps, axis=-1), train=train)
         return self._norm("out_norm")(nn.relu(shortcut + y), train=train)
 
     def _norm(self, name: str) -> Norm:
-        return Norm(epsilon=EPSILON, momentum=MOMENTUM, param_dtype=self.param_dtype, name=name)
+        return Norm(epsilon=EPSILON, momentum=MOMENTUM, name=name)
 
 
 class ResPath(nn.Module):
@@ -58,7 +58,6 @@ class ResPath(nn.Module):
 
     features: int
     length: int
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(
@@ -69,14 +68,12 @@ class ResPath(nn.Module):
             shortcut = self._conv(1, "none", f"shortcut{i}")
             conv = self._conv(3, "relu", f"conv{i}")
             x = nn.relu(shortcut(x, train=train) + conv(x, train=train))
-            norm = Norm(
-                epsilon=EPSILON, momentum=MOMENTUM, param_dtype=self.param_dtype, name=f"norm{i}"
-            )
+            norm = Norm(epsilon=EPSILON, momentum=MOMENTUM, name=f"norm{i}")
             x = norm(x, train=train)
         return x
 
     def _conv(self, kernel_size: int, activation: Activation, name: str) -> "_ConvBias":
-        return _ConvBias(self.features, kernel_size, activation, self.param_dtype, name=name)
+        return _ConvBias(self.features, kernel_size, activation, name=name)
 
 
 class _ConvBias(nn.Module):
@@ -85,7 +82,6 @@ class _ConvBias(nn.Module):
     features: int
     kernel_size: Size
     activation: Activation
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
@@ -93,11 +89,10 @@ class _ConvBias(nn.Module):
             self.features,
             self.kernel_size,
             use_bias=False,
-            param_dtype=self.param_dtype,
             name="conv",
         )(x)
         x = Norm(affine=False, epsilon=EPSILON, momentum=MOMENTUM, name="norm")(x, train=train)
-        return activate(add_bias(self, x, self.param_dtype), self.activation)
+        return activated(self, add_bias(self, x), self.activation)
 
 
 def block_width(width: int, alpha: float = 1.67) -> int:

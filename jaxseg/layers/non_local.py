@@ -14,11 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers.attend import Weighing, attend, to_image, to_tokens
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.layers.pool import max_pool
 from jaxseg.layers.transposed import TransposedConv
+from jaxseg.ops.attend import Weighing, attend, to_image, to_tokens
+from jaxseg.ops.pool import max_pool
 
 
 class NonLocal(nn.Module):
@@ -40,7 +40,6 @@ class NonLocal(nn.Module):
     scaled: bool = False
     pool: int = 1
     norm: Kind = "batch"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
@@ -50,7 +49,7 @@ class NonLocal(nn.Module):
         width = self.width or max(1, c // 2)
         small = max_pool(x, self.pool) if self.pool > 1 else x
         theta, phi, g = (
-            to_tokens(Conv(width, kernel_size=1, param_dtype=self.param_dtype, name=name)(source))
+            to_tokens(Conv(width, kernel_size=1, name=name)(source))
             for name, source in (("theta", x), ("phi", small), ("g", small))
         )
         scale = width**-0.5 if self.scaled else 1.0
@@ -59,15 +58,15 @@ class NonLocal(nn.Module):
         else:
             y = _dot_product(theta, phi, g, scale)
         y = to_image(y, x.shape[1:-1])
-        y = Conv(c, kernel_size=1, param_dtype=self.param_dtype, name="out")(y)
+        y = Conv(c, kernel_size=1, name="out")(y)
         return x + self._norm(y, train=train)
 
     def _norm(self, y: Array, *, train: bool) -> Float[Array, "b ..."]:
         if self.norm == "none":
             return y
         zeros = nn.initializers.zeros
-        scale = self.param("scale", zeros, (y.shape[-1],), self.param_dtype)
-        bias = self.param("bias", zeros, (y.shape[-1],), self.param_dtype)
+        scale = self.param("scale", zeros, (y.shape[-1],))
+        bias = self.param("bias", zeros, (y.shape[-1],))
         y = Norm(self.norm, affine=False, name="norm")(y, train=train)
         scale, bias = (
             jnp.expand_dims(jnp.asarray(a, y.dtype), tuple(range(y.ndim - 1)))
@@ -106,7 +105,6 @@ class GlobalAggregation(nn.Module):
     heads: int = 1
     width: int | None = None
     dropout: float = 0.0
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(
@@ -133,16 +131,15 @@ class GlobalAggregation(nn.Module):
         if self.size == "same":
             return self._pointwise(width, "query")
         if self.size == "down":
-            return Conv(width, stride=2, param_dtype=self.param_dtype, name="query")
+            return Conv(width, stride=2, name="query")
         return TransposedConv(
             width,
             kernel_size=3,
             stride=2,
             padding=1,
             output_padding=1,
-            param_dtype=self.param_dtype,
             name="query",
         )
 
     def _pointwise(self, features: int, name: str) -> Conv:
-        return Conv(features, kernel_size=1, param_dtype=self.param_dtype, name=name)
+        return Conv(features, kernel_size=1, name=name)

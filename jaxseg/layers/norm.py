@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers.activation import Activation, activate
-from jaxseg.layers.normalise import Channels, How, normalise, scaled
+from jaxseg.layers.activation import Activation, activated
+from jaxseg.ops.normalise import Channels, How, normalise, scaled
 
 Kind = Literal["batch", "group", "instance", "none"]
 
@@ -33,13 +33,12 @@ class Norm(nn.Module):
     activation: Activation = "none"
     epsilon: float = 1e-5
     momentum: float = 0.9
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
         """Normalise. Raises UserError where groups do not divide the channels."""
         if self.kind == "none":
-            return activate(x, self.activation)
+            return activated(self, x, self.activation)
         scale, bias = self._affine(x.shape[-1])
         relu = self.activation == "relu"
         how = How(self.kind == "batch", self._group_count(x.shape[-1]), self.epsilon, relu)
@@ -47,13 +46,13 @@ class Norm(nn.Module):
             y, _, _ = normalise(x, scale, bias, how)
         else:
             y = self._batch(x, scale, bias, how, train=train)
-        return y if relu else activate(y, self.activation)
+        return y if relu else activated(self, y, self.activation)
 
     def _affine(self, channels: int) -> tuple[Channels, Channels]:
         if not self.affine:
             return jnp.ones((1, channels)), jnp.zeros((1, channels))
-        scale = self.param("scale", nn.initializers.ones, (channels,), self.param_dtype)
-        bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
         return jnp.asarray(scale, jnp.float32)[None], jnp.asarray(bias, jnp.float32)[None]
 
     def _batch(self, x, scale, bias, how: How, *, train: bool) -> Array:

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers.average_pool import adaptive_average_pool
 from jaxseg.layers.conv_norm import ConvNorm
 from jaxseg.layers.norm import Kind
-from jaxseg.layers.resize import resize
+from jaxseg.ops.average_pool import adaptive_average_pool
+from jaxseg.ops.resize import resize
 
 
 class PyramidPooling(nn.Module):
@@ -38,7 +38,6 @@ class PyramidPooling(nn.Module):
     order: Literal["input_first", "input_last"] = "input_first"
     norm: Kind = "batch"
     norm_of_one: Kind | None = None
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
@@ -60,7 +59,6 @@ class PyramidPooling(nn.Module):
             self._features(x.shape[-1]),
             kernel_size=1,
             norm=self.norm_of_one or self.norm if bins == 1 else self.norm,
-            param_dtype=self.param_dtype,
             name=f"bins{bins}",
         )
         y = conv(pooled, train=train)

@@ -12,8 +12,9 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.layers.activation import Activation
-from jaxseg.layers.conv import Conv, Size
+from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
+from jaxseg.ops.axes import Size
 
 
 class RecurrentConv(nn.Module):
@@ -32,16 +33,13 @@ class RecurrentConv(nn.Module):
     kernel_size: Size = 3
     norm: Kind = "batch"
     activation: Activation = "relu"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(
         self, x: Float[Array, "b *s c"], *, train: bool
     ) -> Float[Array, "b *s {self.features}"]:
         """The size stays. Raises UserError where shared kernels cannot take x."""
-        norm = Norm(
-            self.norm, activation=self.activation, param_dtype=self.param_dtype, name="norm"
-        )
+        norm = Norm(self.norm, activation=self.activation, name="norm")
         if self.kernels == "separate":
             drive = self._conv("input", use_bias=self.norm == "none")(x)
             recurrent = self._conv("recurrent", use_bias=False)
@@ -65,6 +63,5 @@ class RecurrentConv(nn.Module):
             self.features,
             self.kernel_size,
             use_bias=use_bias,
-            param_dtype=self.param_dtype,
             name=name,
         )

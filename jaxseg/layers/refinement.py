@@ -12,22 +12,20 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.pool import max_pool
-from jaxseg.layers.resize import resize
+from jaxseg.ops.pool import max_pool
+from jaxseg.ops.resize import resize
 
 
 class ResidualConvUnit(nn.Module):
     """RCU: ``x + conv(relu(conv(relu(x))))``, the first with a bias (figure 3b)."""
 
-    param_dtype: str = "float32"
-
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
         """Size and width stay."""
         y = nn.relu(x)
-        y = Conv(x.shape[-1], param_dtype=self.param_dtype, name="conv1")(y)
+        y = Conv(x.shape[-1], name="conv1")(y)
         y = nn.relu(y)
-        y = Conv(x.shape[-1], use_bias=False, param_dtype=self.param_dtype, name="conv2")(y)
+        y = Conv(x.shape[-1], use_bias=False, name="conv2")(y)
         return x + y
 
 
@@ -39,7 +37,6 @@ class MultiResolutionFusion(nn.Module):
     """
 
     features: int
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, maps: Sequence[Float[Array, "b ..."]]) -> Float[Array, "b ..."]:
@@ -48,9 +45,7 @@ class MultiResolutionFusion(nn.Module):
             raise UserError(f"MultiResolutionFusion {self.name}: no map given; give one or more")
         total, size = None, maps[0].shape[1:-1]
         for i, x in enumerate(maps):
-            conv = Conv(
-                self.features, use_bias=False, param_dtype=self.param_dtype, name=f"conv{i}"
-            )
+            conv = Conv(self.features, use_bias=False, name=f"conv{i}")
             y = resize(conv(x), size, "linear", align_corners=True)
             total = y if total is None else total + y
         assert total is not None
@@ -67,7 +62,6 @@ class ChainedResidualPooling(nn.Module):
     links: int = 4
     window: int = 5
     order: Literal["pool_conv", "conv_pool"] = "pool_conv"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
@@ -79,7 +73,7 @@ class ChainedResidualPooling(nn.Module):
             )
         total = link = nn.relu(x)
         for i in range(self.links):
-            conv = Conv(x.shape[-1], use_bias=False, param_dtype=self.param_dtype, name=f"conv{i}")
+            conv = Conv(x.shape[-1], use_bias=False, name=f"conv{i}")
             if self.order == "pool_conv":
                 link = conv(self._pool(link))
             else:

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.pool import max_pool
-from jaxseg.layers.resize import resize
+from jaxseg.ops.pool import max_pool
+from jaxseg.ops.resize import resize
 
 
 class ResidualMultiKernelPooling(nn.Module):
@@ -30,7 +30,6 @@ class ResidualMultiKernelPooling(nn.Module):
 
     windows: tuple[int, ...] = (2, 3, 5, 6)
     weights: Literal["shared", "separate"] = "shared"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s d"]:
@@ -42,13 +41,10 @@ class ResidualMultiKernelPooling(nn.Module):
                 f"{size}; it takes at least {max(self.windows)} pixels an axis, or smaller windows"
             )
         if self.weights == "shared":
-            conv = Conv(1, kernel_size=1, param_dtype=self.param_dtype, name="conv")
+            conv = Conv(1, kernel_size=1, name="conv")
             convs = [conv] * len(self.windows)
         else:
-            convs = [
-                Conv(1, kernel_size=1, param_dtype=self.param_dtype, name=f"conv{window}")
-                for window in self.windows
-            ]
+            convs = [Conv(1, kernel_size=1, name=f"conv{window}") for window in self.windows]
         pooled = [
             resize(conv(max_pool(x, window)), size, "linear")
             for conv, window in zip(convs, self.windows, strict=True)

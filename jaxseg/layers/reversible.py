@@ -15,8 +15,9 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.layers.activation import Activation
-from jaxseg.layers.conv import Conv, Size
+from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
+from jaxseg.ops.axes import Size
 
 Halves = tuple[Float[Array, "b *s c"], Float[Array, "b *s c"]]
 Apply = Callable[[Any, Any, Array], tuple[Array, Any]]
@@ -33,7 +34,6 @@ class PreactivatedConv(nn.Module):
     norm: Kind = "group"
     groups: int | None = None
     activation: Activation = "leaky_relu"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
@@ -42,14 +42,12 @@ class PreactivatedConv(nn.Module):
             self.norm,
             self.groups,
             activation=self.activation,
-            param_dtype=self.param_dtype,
             name="norm",
         )
         conv = Conv(
             x.shape[-1],
             self.kernel_size,
             use_bias=self.norm == "none",
-            param_dtype=self.param_dtype,
             name="conv",
         )
         return conv(norm(x, train=train))

@@ -3,9 +3,10 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxseg.layers.activation import Activation, activate
-from jaxseg.layers.conv import Conv, Size
+from jaxseg.layers.activation import Activation, activated
+from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
+from jaxseg.ops.axes import Size
 
 
 class SeparableConv(nn.Module):
@@ -27,7 +28,6 @@ class SeparableConv(nn.Module):
     before: Activation = "none"
     between: Activation = "relu"
     after: Activation = "relu"
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(
@@ -35,7 +35,7 @@ class SeparableConv(nn.Module):
     ) -> Float[Array, "b *t {self.features}"]:
         """Sizes as of ``Conv``."""
         between = self.norm if self.norm_between else "none"
-        x = activate(x, self.before)
+        x = activated(self, x, self.before)
         x = Conv(
             x.shape[-1],
             kernel_size=self.kernel_size,
@@ -43,7 +43,6 @@ class SeparableConv(nn.Module):
             dilation=self.dilation,
             groups=x.shape[-1],
             use_bias=self.norm_between and self.norm == "none",
-            param_dtype=self.param_dtype,
             name="depthwise",
         )(x)
         x = self._norm(between, self.between, "depthwise_norm")(x, train=train)
@@ -51,10 +50,9 @@ class SeparableConv(nn.Module):
             self.features,
             kernel_size=1,
             use_bias=self.norm == "none",
-            param_dtype=self.param_dtype,
             name="pointwise",
         )(x)
         return self._norm(self.norm, self.after, "pointwise_norm")(x, train=train)
 
     def _norm(self, kind: Kind, activation: Activation, name: str) -> Norm:
-        return Norm(kind, activation=activation, param_dtype=self.param_dtype, name=name)
+        return Norm(kind, activation=activation, name=name)

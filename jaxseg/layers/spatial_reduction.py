@@ -8,8 +8,8 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers.attend import Weighing, attend, to_image, to_tokens
 from jaxseg.layers.conv import Conv
+from jaxseg.ops.attend import Weighing, attend, to_image, to_tokens
 
 
 class SpatialReductionAttention(nn.Module):
@@ -26,7 +26,6 @@ class SpatialReductionAttention(nn.Module):
     reduction: int = 1
     dropout: float = 0.0
     use_bias: bool = True
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
@@ -39,13 +38,11 @@ class SpatialReductionAttention(nn.Module):
                 kernel_size=self.reduction,
                 stride=self.reduction,
                 padding=0,
-                param_dtype=self.param_dtype,
                 name="reduce",
             )(x)
             small = nn.LayerNorm(
                 epsilon=1e-5,
                 dtype=x.dtype,
-                param_dtype=self.param_dtype,
                 use_fast_variance=False,
                 name="norm",
             )(small)
@@ -58,9 +55,7 @@ class SpatialReductionAttention(nn.Module):
         return self._linear(c, "out", True)(y)
 
     def _linear(self, features: int, name: str, use_bias: bool) -> Conv:
-        return Conv(
-            features, kernel_size=1, use_bias=use_bias, param_dtype=self.param_dtype, name=name
-        )
+        return Conv(features, kernel_size=1, use_bias=use_bias, name=name)
 
     def _check(self, x: Array) -> None:
         c, size = x.shape[-1], x.shape[1:-1]

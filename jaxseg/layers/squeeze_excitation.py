@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers.activation import Activation, activate
+from jaxseg.layers.activation import Activation, activated
 from jaxseg.layers.conv import Conv
+from jaxseg.ops.activation import Fixed, activate
 
 
 class SqueezeExcitation(nn.Module):
@@ -27,8 +28,7 @@ class SqueezeExcitation(nn.Module):
     reduction: int = 16
     width: int | None = None
     activation: Activation = "relu"
-    gate: Activation = "sigmoid"
-    param_dtype: str = "float32"
+    gate: Fixed = "sigmoid"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
@@ -36,21 +36,19 @@ class SqueezeExcitation(nn.Module):
         c = x.shape[-1]
         width = reduced(self, c, self.reduction, self.width)
         y = x.mean(range(1, x.ndim - 1), keepdims=True, dtype=jnp.float32).astype(x.dtype)
-        y = Conv(width, kernel_size=1, param_dtype=self.param_dtype, name="reduce")(y)
-        y = activate(y, self.activation)
-        y = Conv(c, kernel_size=1, param_dtype=self.param_dtype, name="expand")(y)
+        y = Conv(width, kernel_size=1, name="reduce")(y)
+        y = activated(self, y, self.activation)
+        y = Conv(c, kernel_size=1, name="expand")(y)
         return x * activate(y, self.gate)
 
 
 class SpatialExcitation(nn.Module):
     """``x * sigmoid(squeeze(x))``, one weight a pixel: Roy's sSE, section 3.2."""
 
-    param_dtype: str = "float32"
-
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
         """Weigh the pixels."""
-        y = Conv(1, kernel_size=1, param_dtype=self.param_dtype, name="squeeze")(x)
+        y = Conv(1, kernel_size=1, name="squeeze")(x)
         return x * nn.sigmoid(y)
 
 
@@ -64,15 +62,12 @@ class ConcurrentExcitation(nn.Module):
 
     combine: Literal["max", "add"] = "max"
     reduction: int = 2
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
         """Weigh both."""
-        by_channel = SqueezeExcitation(
-            self.reduction, param_dtype=self.param_dtype, name="channel"
-        )(x)
-        by_pixel = SpatialExcitation(param_dtype=self.param_dtype, name="spatial")(x)
+        by_channel = SqueezeExcitation(self.reduction, name="channel")(x)
+        by_pixel = SpatialExcitation(name="spatial")(x)
         if self.combine == "max":
             return jnp.maximum(by_channel, by_pixel)
         return by_channel + by_pixel

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers.conv import Size, add_bias, per_axis
-from jaxseg.layers.convolve import channels_last
+from jaxseg.layers.conv import add_bias
+from jaxseg.ops.axes import Size, per_axis
+from jaxseg.ops.convolve import channels_last
 
 
 class TransposedConv(nn.Module):
@@ -32,7 +33,6 @@ class TransposedConv(nn.Module):
     output_padding: Size = 0
     groups: int = 1
     use_bias: bool = True
-    param_dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *t {self.features}"]:
@@ -44,9 +44,9 @@ class TransposedConv(nn.Module):
         init = nn.initializers.variance_scaling(
             2.0 * seen, "fan_in", "truncated_normal", batch_axis=range(x.ndim - 2)
         )
-        kernel = jnp.asarray(self.param("kernel", init, shape, self.param_dtype), x.dtype)
+        kernel = jnp.asarray(self.param("kernel", init, shape), x.dtype)
         y = _transposed(x, kernel, how)
-        return add_bias(self, y, self.param_dtype) if self.use_bias else y
+        return add_bias(self, y) if self.use_bias else y
 
     def _how(self, shape: tuple) -> "_How":
         rank, name = len(shape) - 2, f"TransposedConv {self.name}"

@@ -1,47 +1,22 @@
 """Networks, a paper a file. ``MODELS`` is the one list of them."""
 
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 
 from jaxseg import encoders
-from jaxseg.errors import unknown
+from jaxseg.errors import UserError, unknown
 from jaxseg.fields import configurable
 from jaxseg.models.unet import UNet
 from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
 
-
-class Paper(NamedTuple):
-    """Where a network was proposed: title, first author, year, address."""
-
-    paper: str
-    author: str
-    year: int
-    url: str
-
-
-MODELS: dict[str, type[nn.Module]] = {
+MODELS: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "unet_2015": UNet2015,
     "unet_multi_output": UNetMultiOutput,
-}
-
-_UNET = Paper(
-    "U-Net: Convolutional Networks for Biomedical Image Segmentation",
-    "Ronneberger",
-    2015,
-    "https://arxiv.org/abs/1505.04597",
-)
-PAPERS: dict[str, Paper] = {
-    "unet": _UNET,
-    "unet_2015": _UNET,
-    "unet_multi_output": Paper(
-        "CNN-based Segmentation of Medical Imaging Data",
-        "Kayalibay",
-        2017,
-        "https://arxiv.org/abs/1701.03056",
-    ),
 }
 
 
@@ -52,11 +27,37 @@ def create(name: str, *, num_classes: int, **fields: Any) -> nn.Module:
     """
     if name not in MODELS:
         raise unknown("no model is called", name, MODELS)
-    model = MODELS[name]
-    names = configurable(model)
+    names = configurable(class_of(name))
     for field in fields:
         if field not in names:
             raise unknown(f"no field of {name} is called", field, names)
-    if isinstance(fields.get("encoder"), str):
-        fields["encoder"] = encoders.create(fields["encoder"])
-    return model(num_classes=num_classes, **fields)
+    named = fields.pop("encoder") if isinstance(fields.get("encoder"), str) else None
+    model = MODELS[name](num_classes=num_classes, **fields)
+    if named is None:
+        return model
+    return model.clone(encoder=encoder_like(model.encoder, named))  # pyright: ignore
+
+
+def class_of(name: str) -> type[nn.Module]:
+    """The class of an entry of ``MODELS``, which may be a partial of one."""
+    entry: Any = MODELS[name]
+    while isinstance(entry, functools.partial):
+        entry = entry.func
+    return entry
+
+
+def encoder_like(before: nn.Module, name: str) -> nn.Module:
+    """The encoder of that name, in the place of ``before``: dilated to the same output stride.
+
+    UserError where a network asks for an output stride that the encoder cannot have.
+    """
+    encoder = encoders.create(name)
+    wanted = getattr(before, "output_stride", None)
+    if wanted == getattr(type(before), "output_stride", None):  # nothing that anybody asked for
+        return encoder
+    if not hasattr(encoder, "output_stride"):
+        raise UserError(
+            f"encoder {name!r} has no output_stride={wanted}, which this network asks for; choose "
+            "one that can be dilated, such as 'resnet50'"
+        )
+    return encoder.clone(output_stride=wanted)

@@ -18,44 +18,38 @@ from rich.table import Table
 from jaxseg import command, cost
 from jaxseg.encoders import ENCODERS
 from jaxseg.errors import UserError
-from jaxseg.models import MODELS, PAPERS, create
-from jaxseg.models.unet_2015 import UNet2015
+from jaxseg.models import MODELS, class_of, create
+from jaxseg.types import Paper, accepted_size
+
+WITH_EVERY_ENCODER = "unet"
+"""The network that is counted with each encoder; the others are with their own."""
 
 
 def rows(size: int, classes: int, channels: int) -> list[dict[str, Any]]:
-    """One entry a network, ``unet`` also with each encoder; networks that do not take ``size``
-    are counted at the next larger size that they do."""
+    """The rows of all networks."""
+    return [row for name in MODELS for row in rows_of(name, size, classes, channels)]
+
+
+def rows_of(name: str, size: int, classes: int, channels: int) -> list[dict[str, Any]]:
+    """One row, or one an encoder; counted at the next size from ``size`` on that it takes."""
     found = []
-    for name in MODELS:
-        for encoder in ENCODERS if name == "unet" else (None,):
-            fields = {} if encoder in (None, "plain") else {"encoder": encoder}
-            model = create(name, num_classes=classes, **fields)
-            row = {"name": name, "encoder": encoder, **PAPERS[name]._asdict()}
-            found.append(row | _count(model, size, channels))
+    for encoder in ENCODERS if name == WITH_EVERY_ENCODER else (None,):
+        fields = {} if encoder in (None, "plain") else {"encoder": encoder}
+        model = create(name, num_classes=classes, **fields)
+        paper: Paper = class_of(name).paper  # pyright: ignore[reportAttributeAccessIssue]
+        row = {"name": name, "encoder": encoder, **paper._asdict()}
+        found.append(row | _count(model, size, channels))
     return found
 
 
 def _count(model: nn.Module, size: int, channels: int) -> dict[str, int]:
-    size = fitting_size(model, size)
+    size, _ = accepted_size(model, (size, size))
     image = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
     variables = jax.eval_shape(
         lambda image: model.init(jax.random.key(0), image, train=False), image
     )
     macs = cost.macs(lambda v, image: model.apply(v, image, train=False), variables, image)
     return {"size": size, "parameters": cost.parameters(variables), "macs": macs}
-
-
-def fitting_size(model: nn.Module, size: int) -> int:
-    """The smallest size from ``size`` on that the network takes."""
-    if not isinstance(model, UNet2015):
-        return size
-    for larger in range(size, size + 200):
-        try:
-            model.output_size((larger,))
-            return larger
-        except UserError:
-            continue
-    raise UserError(f"--size {size}: too small for {type(model).__name__}")
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -11,6 +11,8 @@ the order of channels.
 ``UNet(k, encoder=ResNet(34))`` is that of segmentation_models_pytorch, to the weight.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,8 +20,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.encoders import Plain
-from jaxseg.layers import ExpandingPath, Head, Kind, Upsample, crop, pad_to_multiple
-from jaxseg.types import Prediction
+from jaxseg.layers import ExpandingPath, Head, Kind, Upsample
+from jaxseg.layers.expanding_path import level_strides
+from jaxseg.ops import crop, pad_to_multiple
+from jaxseg.types import Paper, Prediction
 
 
 class UNet(nn.Module):
@@ -30,12 +34,19 @@ class UNet(nn.Module):
 
     ``widths`` are the expanding path's, coarsest first. These, ``upsample`` and ``head_kernel``
     left None are what people know by that encoder: see ``ExpandingPath``; the head is 1x1 after
-    ``plain``, 3x3 after a classification backbone. ``norm`` and ``param_dtype`` None are the
+    ``plain``, 3x3 after a classification backbone. ``norm`` None is the
     encoder's. ``dropout`` acts on the coarsest feature and needs the rng ``dropout``. With
     ``deep_supervision``, ``auxiliary`` holds the logits of each level but the finest, at its own
     resolution. ``remat`` keeps only the outputs of convolutions for the backward pass and
     recomputes what lies between.
     """
+
+    paper: ClassVar[Paper] = Paper(
+        "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+        "Ronneberger",
+        2015,
+        "https://arxiv.org/abs/1505.04597",
+    )
 
     num_classes: int
     encoder: nn.Module = Plain()
@@ -47,7 +58,6 @@ class UNet(nn.Module):
     dropout: float = 0.0
     remat: bool = False
     dtype: str = "float32"
-    param_dtype: str | None = None
 
     @property
     def stride(self) -> int:
@@ -62,14 +72,13 @@ class UNet(nn.Module):
         keep = jax.checkpoint_policies.save_only_these_names("conv")
         maps_of = nn.remat(UNet._maps, policy=keep, static_argnums=2) if self.remat else UNet._maps
         maps = maps_of(self, x, train)
-        strides = self.encoder.strides
-        kernel_size = self.head_kernel or (1 if strides[0] == 1 else 3)
+        strides = level_strides(self.encoder.strides)
+        kernel_size = self.head_kernel or (1 if self.encoder.strides[0] == 1 else 3)
         logits = crop(self._head(maps[0], "head", kernel_size), size)
         if not self.deep_supervision:
             return Prediction(logits)
         auxiliary = []
-        for level, x in enumerate(maps[1:], start=1):
-            stride = strides[level - (strides[0] > 1)]
+        for level, (x, stride) in enumerate(zip(maps[1:], strides[1:], strict=True), start=1):
             # ceil: a coarse pixel counts as soon as one of the image's lies in it
             coarse = tuple((n + stride - 1) // stride for n in size)
             auxiliary.append(crop(self._head(x, f"level{level}_head"), coarse))
@@ -83,11 +92,9 @@ class UNet(nn.Module):
             widths=self.widths,
             upsample=self.upsample,
             norm=self.norm or self.encoder.norm,
-            param_dtype=self.param_dtype or self.encoder.param_dtype,
             name="decoder",
         )((*skips, x), train=train)
 
     def _head(self, x: Array, name: str, kernel_size: int = 1) -> Float[Array, "b *s k"]:
-        param_dtype = self.param_dtype or self.encoder.param_dtype
-        head = Head(self.num_classes, kernel_size=kernel_size, param_dtype=param_dtype, name=name)
+        head = Head(self.num_classes, kernel_size=kernel_size, name=name)
         return head(x)

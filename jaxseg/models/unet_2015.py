@@ -7,14 +7,17 @@ Dropout of one half where the paper says "at the end of the contracting path"; t
 the last two levels is taken from descriptions of the authors' Caffe model.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers import Conv, Head, TransposedConv, crop_centre, max_pool
-from jaxseg.types import Prediction
+from jaxseg.layers import Conv, Head, TransposedConv
+from jaxseg.ops import crop_centre, max_pool
+from jaxseg.types import Paper, Prediction
 
 
 class UNet2015(nn.Module):
@@ -25,11 +28,17 @@ class UNet2015(nn.Module):
     Training needs the rng ``dropout``. 3-D by the rank of the image.
     """
 
+    paper: ClassVar[Paper] = Paper(
+        "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+        "Ronneberger",
+        2015,
+        "https://arxiv.org/abs/1505.04597",
+    )
+
     num_classes: int
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     dropout: float = 0.5
     dtype: str = "float32"
-    param_dtype: str = "float32"
 
     @property
     def stride(self) -> int:
@@ -84,15 +93,15 @@ class UNet2015(nn.Module):
             skips.append(x)
         for level in reversed(range(last)):
             width, skip = self.widths[level], skips[level]
-            up = TransposedConv(width, param_dtype=self.param_dtype, name=f"level{level}_up")
+            up = TransposedConv(width, name=f"level{level}_up")
             x = up(x)
             x = jnp.concatenate([crop_centre(skip, x.shape[1:-1]), x], axis=-1)
             x = self._double(x, width, f"level{level}_up")
-        head = Head(self.num_classes, param_dtype=self.param_dtype, name="head")
+        head = Head(self.num_classes, name="head")
         return Prediction(head(x))
 
     def _double(self, x: Array, width: int, place: str) -> Float[Array, "b *t k"]:
         for i in (1, 2):
-            conv = Conv(width, padding=0, param_dtype=self.param_dtype, name=f"{place}_conv{i}")
+            conv = Conv(width, padding=0, name=f"{place}_conv{i}")
             x = nn.relu(conv(x))
         return x

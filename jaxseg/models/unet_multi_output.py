@@ -9,22 +9,18 @@ encoder, norm and skips are those of ``unet``; the image-level head is ours: glo
 the coarsest feature and a dense layer, for classification beside segmentation.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.encoders import Plain
-from jaxseg.layers import (
-    ExpandingPath,
-    Head,
-    Kind,
-    Upsample,
-    crop,
-    enlarge,
-    pad_to_multiple,
-)
-from jaxseg.types import Prediction
+from jaxseg.layers import ExpandingPath, Head, Kind, Upsample
+from jaxseg.layers.expanding_path import level_strides
+from jaxseg.ops import crop, enlarge, pad_to_multiple
+from jaxseg.types import Paper, Prediction
 
 
 class UNetMultiOutput(nn.Module):
@@ -34,6 +30,13 @@ class UNetMultiOutput(nn.Module):
     The other fields, and how sizes fit, are as in ``UNet``.
     """
 
+    paper: ClassVar[Paper] = Paper(
+        "CNN-based Segmentation of Medical Imaging Data",
+        "Kayalibay",
+        2017,
+        "https://arxiv.org/abs/1701.03056",
+    )
+
     num_classes: int
     encoder: nn.Module = Plain()
     widths: tuple[int, ...] | None = None
@@ -41,7 +44,6 @@ class UNetMultiOutput(nn.Module):
     norm: Kind | None = None
     image_classes: int | None = None
     dtype: str = "float32"
-    param_dtype: str | None = None
 
     @property
     def stride(self) -> int:
@@ -52,7 +54,6 @@ class UNetMultiOutput(nn.Module):
     def __call__(self, image: Float[Array | np.ndarray, "b *s c"], *, train: bool) -> Prediction:
         """Fused and single logits of the image's size, and those of the image as a whole."""
         size = image.shape[1:-1]
-        param_dtype = self.param_dtype or self.encoder.param_dtype
         x = pad_to_multiple(jnp.asarray(image, self.dtype), self.stride)
         features = self.encoder(x, train=train)
         maps = ExpandingPath(
@@ -60,18 +61,16 @@ class UNetMultiOutput(nn.Module):
             widths=self.widths,
             upsample=self.upsample,
             norm=self.norm or self.encoder.norm,
-            param_dtype=param_dtype,
             name="decoder",
         )(features, train=train)
         single = []
-        strides = self.encoder.strides
-        for level, x in enumerate(maps):
-            stride = strides[level - (strides[0] > 1)] if level else 1
-            head = Head(self.num_classes, param_dtype=param_dtype, name=f"level{level}_head")
+        strides = level_strides(self.encoder.strides)
+        for level, (x, stride) in enumerate(zip(maps, strides, strict=True)):
+            head = Head(self.num_classes, name=f"level{level}_head")
             single.append(crop(enlarge(head(x), stride, "linear"), size))
         # The padding, if any, takes part in the average.
         whole = features[-1].astype(jnp.float32).mean(range(1, image.ndim - 1))
         classes = self.num_classes if self.image_classes is None else self.image_classes
-        image_head = nn.Dense(classes, param_dtype=param_dtype, name="image_head")
+        image_head = nn.Dense(classes, name="image_head")
         logits: Float[Array, "b *s k"] = sum(single[1:], start=single[0])
         return Prediction(logits, tuple(single), image_head(whole))

@@ -7,9 +7,7 @@ from jaxseg.report.figures import write_samples as write_samples
 from jaxseg.report.log import Report as Report
 from jaxseg.report.pace import Pace as Pace
 from jaxseg.report.records import environment as environment
-from jaxseg.report.records import plain as plain
 from jaxseg.report.records import read_metrics as read_metrics
-from jaxseg.report.records import write_json as write_json
 from jaxseg.report.scores import print_scores as print_scores
 from jaxseg.report.scores import score_line as score_line
 from jaxseg.report.scores import score_table as score_table
@@ -20,12 +18,10 @@ __all__ = [
     "class_colors",
     "environment",
     "overlay",
-    "plain",
     "print_scores",
     "read_metrics",
     "score_line",
     "score_table",
-    "write_json",
     "write_progress",
     "write_samples",
 ]

@@ -2,40 +2,17 @@
 
 import importlib.metadata
 import json
-import math
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import jax
-import numpy as np
 
 import jaxseg
 from jaxseg import disk
+from jaxseg.disk import plain
 from jaxseg.errors import UserError
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON atomically; arrays become lists, and NaN and infinities null.
-
-    Raises UserError that names the file where it cannot be written (the old one is kept then).
-    """
-    with disk.replacing(Path(path)) as beside:
-        beside.write_text(json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
-
-
-def plain(value: Any) -> Any:
-    """`value` in what strict JSON knows."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return plain(np.asarray(value).tolist())
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
 
 
 def environment() -> dict[str, Any]:

@@ -7,7 +7,8 @@ from PIL import Image
 
 from jaxseg.data import Data, Folder
 from jaxseg.data.cache import Nothing
-from jaxseg.data.cases import Cases, moments, normalize
+from jaxseg.data.cases import Cases
+from jaxseg.data.normalize import Unit, ZScore, moments
 from jaxseg.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -15,17 +16,17 @@ RNG = np.random.default_rng(0)
 
 def test_unit_scales_integers_by_their_dtype_and_leaves_floats():
     for dtype, top in ((np.uint8, 255), (np.uint16, 65535)):
-        got = normalize(np.array([[[0], [top]]], dtype), None)
+        got = Unit()(np.array([[[0], [top]]], dtype), None)
         assert got.dtype == np.float32
         np.testing.assert_array_equal(got[0, :, 0], [0, 1])
-    np.testing.assert_array_equal(normalize(np.full((1, 1, 1), 3.5, np.float32), None), 3.5)
-    np.testing.assert_array_equal(normalize(np.full((1, 1, 1), -7, np.int16), None), -7)
+    np.testing.assert_array_equal(Unit()(np.full((1, 1, 1), 3.5, np.float32), None), 3.5)
+    np.testing.assert_array_equal(Unit()(np.full((1, 1, 1), -7, np.int16), None), -7)
 
 
 @pytest.mark.parametrize("scale, offset", [(1, 0), (1e-4, 0), (1e4, 0), (1, 1e6)])
 def test_zscore_gives_each_channel_mean_0_and_deviation_1(scale, offset):
     image = RNG.normal(5, 2, (40, 30, 2)) * scale + offset
-    got = normalize(image, moments(image))
+    got = ZScore()(image, moments(image))
     np.testing.assert_allclose(got.mean((0, 1)), 0, atol=1e-5)
     np.testing.assert_allclose(got.std((0, 1)), 1, atol=1e-5)
 
@@ -41,7 +42,7 @@ def test_moments_do_not_depend_on_the_slabs(monkeypatch):
 
 def test_a_constant_channel_becomes_0():
     image = np.full((4, 4, 1), 9, np.uint8)
-    np.testing.assert_array_equal(normalize(image, moments(image)), 0)
+    np.testing.assert_array_equal(ZScore()(image, moments(image)), 0)
 
 
 def folder(root, image, mask, name="a.tif"):
@@ -71,7 +72,7 @@ def test_every_cache_gives_the_same_cases(tmp_path, monkeypatch, cache):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     image = RNG.integers(0, 255, (300, 300), dtype=np.uint8)
     data = folder(tmp_path, image, (image % 3).astype(np.uint8))
-    data = Data(data.dataset, data.root, normalize="zscore", cache=cache)
+    data = Data(data.dataset, data.root, normalize=ZScore(), cache=cache)
     for _ in range(2):
         cases = data.cases("validation")
         for _ in range(2):

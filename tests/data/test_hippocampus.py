@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxseg.data import Data, Hippocampus
+from jaxseg.data import Data, Hippocampus, ZScore
 from jaxseg.errors import UserError
 
 
@@ -17,7 +17,7 @@ def test_each_volume_validates_in_one_fold(shared):
 
 
 def test_volumes_are_z_scored_and_labels_are_whole_numbers(shared):
-    data = Data(Hippocampus(), str(shared / "data/hippocampus"), normalize="zscore")
+    data = Data(Hippocampus(), str(shared / "data/hippocampus"), normalize=ZScore())
     cases = data.cases("validation")
     for i in range(0, 52, 6):
         case = cases[i]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data import Data, Folder, Synthetic
+from jaxseg.data import Data, Folder, Synthetic, ZScore
 from jaxseg.errors import UserError
 from jaxseg.types import IGNORE, Batch
 
@@ -144,7 +144,7 @@ def test_an_epoch_of_the_grid_covers_every_pixel():
 
 
 def test_zscore_is_of_the_whole_image_and_not_of_the_patch():
-    data = Data(NUCLEI, patch=(16, 12), normalize="zscore")
+    data = Data(NUCLEI, patch=(16, 12), normalize=ZScore())
     whole = [data.cases("train")[i]["image"] for i in range(7)]
     (batch,) = take(data, 1)
     for patch in batch.image:

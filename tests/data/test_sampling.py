@@ -53,7 +53,7 @@ def test_what_an_image_lacks_is_reflected_and_ignored():
     inside = np.zeros((3, 5), bool)
     inside[:2, :3] = True
     np.testing.assert_array_equal(piece["label"], np.where(inside, 1, IGNORE))
-    np.testing.assert_array_equal(piece["instance"], np.where(inside, 7, 0))
+    np.testing.assert_array_equal(piece["instance"], np.where(inside, 7, IGNORE))
 
 
 def test_a_crop_is_a_copy():

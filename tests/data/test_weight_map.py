@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
 
-from jaxseg import config
+from jaxseg import record
 from jaxseg.data import Data, Synthetic, WeightMap
 from jaxseg.data.weight_map import balanced, border
 from jaxseg.errors import UserError
@@ -109,7 +109,7 @@ def test_a_disk_cache_does_not_mix_up_two_maps(tmp_path, monkeypatch):
 
 def test_json_gives_it_back():
     data = Data(NUCLEI, weight_map=WeightMap(sigma=3.0))
-    assert config.from_json(json.loads(json.dumps(config.to_json(data)))) == data
+    assert record.from_json(json.loads(json.dumps(record.to_json(data)))) == data
 
 
 def test_what_has_no_border_is_refused():

@@ -10,7 +10,7 @@ import pytest
 from jaxseg import cost
 from jaxseg.encoders import ENCODERS, ResNet
 
-# torchvision's networks less their classifiers (facts/counts-2d.json, smp-encoder/*)
+# torchvision's networks less their classifiers, counted by torch's FlopCounterMode, halved
 PARAMETERS = {18: 11176512, 34: 21284672, 50: 23508032, 101: 42500160, 152: 58143808}
 MACS_AT_512 = {18: 9474932736, 34: 19138609152, 50: 21353201664, 152: 60142125056}
 

@@ -20,7 +20,7 @@ from jaxseg.layers.refinement import (
     MultiResolutionFusion,
     ResidualConvUnit,
 )
-from jaxseg.layers.residual import ResidualBlock
+from jaxseg.layers.residual import PreactivatedBlock, ResidualBlock
 from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
 
 STORE = np.load(Path(__file__).parent.parent / "golden" / "blocks.npz")
@@ -34,14 +34,14 @@ TRAINED = {
     "residual_resnext": ResidualBlock(8, kind="bottleneck", width=6, groups=3),
     "residual_average": ResidualBlock(6, stride=2, shortcut="average"),
     "residual_3d": ResidualBlock(4, stride=2),
-    "residual_pre_train": ResidualBlock(4, order="pre"),
-    "residual_pre_eval": ResidualBlock(4, order="pre"),
-    "residual_pre_conv": ResidualBlock(6, order="pre", stride=2),
-    "residual_pre_bottleneck": ResidualBlock(8, order="pre", kind="bottleneck"),
-    "residual_pre_preactivated": ResidualBlock(
-        4, order="pre", stride=2, shortcut="preactivated", activation="relu6"
+    "residual_pre_train": PreactivatedBlock(4),
+    "residual_pre_eval": PreactivatedBlock(4),
+    "residual_pre_conv": PreactivatedBlock(6, stride=2),
+    "residual_pre_bottleneck": PreactivatedBlock(8, kind="bottleneck"),
+    "residual_pre_preactivated": PreactivatedBlock(
+        4, stride=2, shortcut="preactivated", activation="relu6"
     ),
-    "residual_pre_pad": ResidualBlock(6, order="pre", stride=2, shortcut="pad"),
+    "residual_pre_pad": PreactivatedBlock(6, stride=2, shortcut="pad"),
     "dense": DenseBlock(3, 2, use_bias=True),
     "dense_eval": DenseBlock(2, 2, use_bias=True),
     "dense_bottleneck": DenseBlock(2, 2, bottleneck=4),

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.layers import Conv, Norm, TransposedConv, enlarge, max_pool, resize
+from jaxseg.layers import Conv, Norm, TransposedConv
+from jaxseg.ops import enlarge, max_pool, resize
 
 STORE = np.load(Path(__file__).parent.parent / "golden" / "layers.npz")
 CONVS = {

@@ -7,8 +7,9 @@ import pytest
 
 from jaxseg import cost
 from jaxseg.errors import UserError
-from jaxseg.layers import ConvNorm, TransposedConv, max_pool
+from jaxseg.layers import ConvNorm, TransposedConv
 from jaxseg.layers.multires import MultiResBlock, ResPath, block_width
+from jaxseg.ops import max_pool
 
 
 class Network(nn.Module):

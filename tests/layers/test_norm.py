@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.layers import Norm, normalise
+from jaxseg.layers import Norm
+from jaxseg.ops import normalise
 
 X = 3 + 2 * jax.random.normal(jax.random.key(0), (4, 6, 5, 12))
 
@@ -115,7 +116,7 @@ def test_without_affine_there_are_no_parameters():
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "silu"])
 def test_the_activation_comes_last(activation):
-    from jaxseg.layers import activate
+    from jaxseg.ops import activate
 
     expected = activate(apply(Norm("batch"))[0], activation)
     np.testing.assert_allclose(apply(Norm("batch", activation=activation))[0], expected, atol=1e-6)

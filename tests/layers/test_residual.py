@@ -11,12 +11,13 @@ import pytest
 from jaxseg import cost
 from jaxseg.encoders import ResNet
 from jaxseg.errors import UserError
-from jaxseg.layers import ConvNorm, max_pool
-from jaxseg.layers.residual import ResidualBlock
+from jaxseg.layers import ConvNorm
+from jaxseg.layers.residual import PreactivatedBlock, ResidualBlock
+from jaxseg.ops import max_pool
 
 
 class OfBlocks(nn.Module):
-    """ResNet-18 or ResNet-50, its blocks ResidualBlocks that share the network's scope."""
+    """ResNet-18 or ResNet-50, made of ResidualBlocks."""
 
     kind: str
     depths: tuple[int, ...]
@@ -33,9 +34,8 @@ class OfBlocks(nn.Module):
                     width * (4 if self.kind == "bottleneck" else 1),
                     kind=self.kind,
                     stride=2 if stage > 1 and i == 0 else 1,
-                    place=f"layer{stage}_block{i}_",
+                    name=f"layer{stage}_block{i}",
                 )
-                nn.share_scope(self, block)
                 x = block(x, train=train)
             features.append(x)
         return tuple(features)
@@ -74,18 +74,16 @@ def test_resnext101_32x8ds_first_block_has_its_parameters():
     assert cost.parameters(made) == convs + 4 * 2 * 256
 
 
-@pytest.mark.parametrize("order", ["post", "pre"])
-def test_without_a_change_of_shape_there_is_no_shortcut_convolution(order: str):
+@pytest.mark.parametrize("block", [ResidualBlock(8), PreactivatedBlock(8)])
+def test_without_a_change_of_shape_there_is_no_shortcut_convolution(block):
     x = jnp.zeros((1, 4, 4, 8))
-    made = jax.eval_shape(
-        lambda: ResidualBlock(8, order=order).init(jax.random.key(0), x, train=False)
-    )
+    made = jax.eval_shape(lambda: block.init(jax.random.key(0), x, train=False))
     assert not [name for name in made["params"] if "shortcut" in name]
 
 
 def test_a_pre_activated_block_whose_last_kernel_is_zero_is_the_identity():
     x = jax.random.normal(jax.random.key(0), (1, 4, 5, 6))
-    block = ResidualBlock(6, order="pre")
+    block = PreactivatedBlock(6)
     variables = block.init(jax.random.key(1), x, train=False)
     variables["params"]["conv2"]["kernel"] *= 0
     np.testing.assert_array_equal(block.apply(variables, x, train=False), x)
@@ -93,7 +91,7 @@ def test_a_pre_activated_block_whose_last_kernel_is_zero_is_the_identity():
 
 def test_a_whole_branch_is_dropped_or_kept_for_each_example():
     x = jnp.ones((64, 2, 2, 4))
-    block = ResidualBlock(4, order="pre", norm="none", drop_path=0.5)
+    block = PreactivatedBlock(4, norm="none", drop_path=0.5)
     variables = block.init(jax.random.key(0), x, train=False)
     branch = block.apply(variables, x, train=False) - x
     y = block.apply(variables, x, train=True, rngs={"dropout": jax.random.key(1)}) - x
@@ -104,7 +102,7 @@ def test_a_whole_branch_is_dropped_or_kept_for_each_example():
 
 @pytest.mark.parametrize("shortcut", ["conv", "preactivated", "average", "pad"])
 def test_every_shortcut_follows_an_odd_size(shortcut: str):
-    block = ResidualBlock(6, order="pre", stride=2, shortcut=shortcut)
+    block = PreactivatedBlock(6, stride=2, shortcut=shortcut)
     x = jnp.zeros((1, 5, 7, 4))
     y = jax.eval_shape(lambda: block.init_with_output(jax.random.key(0), x, train=False))[0]
     assert y.shape == (1, 3, 4, 6)
@@ -121,7 +119,6 @@ def test_each_axis_can_have_its_own_stride():
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"shortcut": "preactivated", "stride": 2}, "needs order='pre'"),
         (
             {"shortcut": "pad", "features": 2},
             "4 channels to 2 features; use 'conv', or 4 features or more",

@@ -27,7 +27,7 @@ class Wave(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train: bool):
-        return jnp.sin(Conv(x.shape[-1], param_dtype="float64", name="conv")(x))
+        return jnp.sin(Conv(x.shape[-1], name="conv")(x))
 
 
 def plain(layer: ReversibleSequence, params, x, **fields):

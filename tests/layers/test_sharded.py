@@ -16,15 +16,17 @@ from jaxseg.layers import (
     ASPP,
     Conv,
     ConvNorm,
-    DenseUpsampling,
     Head,
-    HybridDilation,
-    InceptionBlock,
     Norm,
     PyramidPooling,
     ResidualBlock,
     SeparableConv,
     TransposedConv,
+)
+from jaxseg.layers.dense_upsampling import DenseUpsampling
+from jaxseg.layers.hybrid_dilation import HybridDilation
+from jaxseg.layers.inception import InceptionBlock
+from jaxseg.ops import (
     adaptive_average_pool,
     average_pool,
     enlarge,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
-from jaxseg import config
+from jaxseg import record
 from jaxseg.losses import (
     LOSSES,
     Boundary,
@@ -38,8 +38,9 @@ from jaxseg.losses import (
     UnifiedFocal,
     WassersteinDice,
 )
-from jaxseg.sharding import MeshShape, of_batch
+from jaxseg.sharding import MeshShape
 from jaxseg.types import IGNORE
+from tests.placing import by_rows
 
 WEIGHTS = (0.2, 0.3, 0.5)
 CASES = {
@@ -294,7 +295,7 @@ def test_sharded_over_eight_devices_equals_unsharded(name: str, shape: tuple[int
     logits, label = some(b=8)
     label[1] = IGNORE
     given = logits, label, np.arange(8) < 7, np.ones(label.shape, np.float32)
-    placed = jax.device_put(given, of_batch(MeshShape(*shape).build(), given))
+    placed = jax.device_put(given, by_rows(MeshShape(*shape).build(), given))
     if "batch" in name:
         expected = compiled(CASES[name], *given)
     else:  # two rows at a time: of that size it is compiled already
@@ -306,5 +307,5 @@ def test_sharded_over_eight_devices_equals_unsharded(name: str, shape: tuple[int
 
 @every
 def test_json_gives_it_back(loss: Loss):
-    tree = json.loads(json.dumps(config.to_json(loss)))
-    assert config.from_json(tree) == loss
+    tree = json.loads(json.dumps(record.to_json(loss)))
+    assert record.from_json(tree) == loss

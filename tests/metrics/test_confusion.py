@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from jaxseg.metrics import MORE, Confusion, mean
-from jaxseg.sharding import MeshShape, of_batch, replicated
+from jaxseg.sharding import MeshShape, replicated
 from jaxseg.types import IGNORE
+from tests.placing import by_rows
 
 SCORES = ("iou", "dice", "precision", "recall")
 
@@ -267,7 +268,7 @@ def test_sharded_over_eight_devices_equals_unsharded(shape):
     mesh = MeshShape(*shape).build()
     of = jax.jit(
         lambda p, t, v: Confusion.of(p, t, 3, valid=v),
-        in_shardings=of_batch(mesh, (prediction, label, valid)),
+        in_shardings=by_rows(mesh, (prediction, label, valid)),
         out_shardings=replicated(mesh),
     )
     expected = counted(prediction[:7], label[:7])

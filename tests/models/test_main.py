@@ -1,25 +1,50 @@
 """python -m jaxseg.models: every network in one table, without compiling any."""
 
+import functools
 import json
 
 import pytest
 
-from jaxseg import command
-from jaxseg.encoders import ENCODERS
-from jaxseg.models import MODELS, PAPERS
+from jaxseg import command, models
+from jaxseg.encoders import ENCODERS, Plain, ResNet
+from jaxseg.errors import UserError
+from jaxseg.models import MODELS
 from jaxseg.models.__main__ import main
 
 
 def test_json_has_a_row_for_each_network_and_encoder(capsys):
     main(["--json", "--size", "64", "--classes", "2", "--channels", "1"])
     rows = json.loads(capsys.readouterr().out)
-    assert {row["name"] for row in rows} == set(MODELS) == set(PAPERS)
+    assert {row["name"] for row in rows} == set(MODELS)
     assert {row["encoder"] for row in rows if row["name"] == "unet"} == set(ENCODERS)
     found = {(row["name"], row["encoder"]): row for row in rows}
     assert found["unet_2015", None]["parameters"] == 31_030_658
     assert found["unet_2015", None]["size"] == 188
     assert found["unet", "resnet50"]["parameters"] == 32_514_978
     assert all(row["macs"] > 0 and row["year"] >= 2015 for row in rows)
+
+
+def test_a_partial_is_an_entry_as_any_other(monkeypatch, capsys):
+    narrow = functools.partial(models.UNet, encoder=Plain((4, 8)), dropout=0.5)
+    monkeypatch.setitem(MODELS, "narrow_unet", functools.partial(narrow, head_kernel=3))
+    model = models.create("narrow_unet", num_classes=3, dropout=0.25)
+    assert model == models.UNet(3, encoder=Plain((4, 8)), dropout=0.25, head_kernel=3)
+    with pytest.raises(UserError, match="no field of narrow_unet is called 'dropuot'.*'dropout'"):
+        models.create("narrow_unet", num_classes=3, dropuot=0.1)
+    main(["--json", "--size", "32"])
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["narrow_unet"]["author"] == "Ronneberger"
+    assert rows["narrow_unet"]["parameters"] < 5000
+
+
+def test_a_named_encoder_keeps_the_output_stride_that_the_network_asks_for(monkeypatch):
+    dilated = functools.partial(models.UNet, encoder=ResNet(18, output_stride=8))
+    monkeypatch.setitem(MODELS, "dilated_unet", dilated)
+    model = models.create("dilated_unet", num_classes=2, encoder="resnet50")
+    assert model.encoder == ResNet(50, output_stride=8)
+    with pytest.raises(UserError, match="'plain' has no output_stride=8"):
+        models.create("dilated_unet", num_classes=2, encoder="plain")
+    assert models.create("unet", num_classes=2, encoder="resnet50").encoder == ResNet(50)
 
 
 def test_the_table_names_each_network(capsys):

@@ -24,7 +24,7 @@ def count(model, channels: int, size: int = 512) -> tuple[int, int]:
 
 @pytest.mark.parametrize(
     ("model", "channels", "parameters", "macs"),
-    [  # facts/counts-2d.json
+    [  # counted by torch 2.13's FlopCounterMode, halved, on the peers' networks
         (create("unet", num_classes=21), 3, 31038933, 193005092864),
         (create("unet", num_classes=2), 3, 31037698, 192686325760),
         (create("unet", num_classes=2), 1, 31036546, 192384335872),

@@ -1,0 +1,163 @@
+"""Where a run's variables come from, if not drawn at random; and runs that no training made.
+
+Everything that starts a run is a workdir: `Experiment.init_from` reads one, and importing,
+pruning or factorising a network *write* one with `write_run`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxseg import checkpoint, record, workdir
+from jaxseg.errors import UserError
+from jaxseg.experiment import Experiment, InitFrom
+from jaxseg.progress import Progress
+from jaxseg.recipes import Recipe, Variables
+from jaxseg.step import TrainState, path_of
+
+SHOWN = 5
+"""Misfits that an error spells out; it counts the others."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a network takes from another run: arrays by path, and the paths it does not take."""
+
+    arrays: Mapping[str, Any]
+    adapted: tuple[str, ...]
+    """Paths of kernels whose input channels were adapted."""
+    fresh: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        said = f"{len(self.arrays)} arrays taken"
+        if self.adapted:
+            said += f", of which adapted: {', '.join(self.adapted)}"
+        return said + (f"; fresh: {', '.join(_shortest(self.fresh))}" if self.fresh else "")
+
+
+def initialised(experiment: Experiment, state: TrainState) -> TrainState:
+    """The state of step 0 with what ``experiment.init_from`` names put in.
+
+    Raises one UserError that lists all arrays that do not fit.
+    """
+    return put(experiment, state, taken(experiment, state))
+
+
+def taken(experiment: Experiment, state: TrainState) -> dict[str, Taken]:
+    """What each network takes, held against the shapes of ``state``, which may be abstract."""
+    found, misfits = {}, []
+    classes = record.classes_in(experiment)
+    for of, source in experiment.init_from.items():
+        source = InitFrom(run=source) if isinstance(source, str) else source
+        have = experiment.scheduled.variables(state, of)
+        _, given = checkpoint.load(source.run, source.step, classes=classes)
+        found[of], bad = _matched(_flat(have), _flat(given), source)
+        misfits += [f"{of}: {line}" for line in bad]
+    if misfits:
+        more = f" and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
+        raise UserError(
+            f"init_from does not fit: {'; '.join(misfits[:SHOWN])}{more}; name in fresh=(...) what "
+            "is to stay as drawn"
+        )
+    return found
+
+
+def put(experiment: Experiment, state: TrainState, found: Mapping[str, Taken]) -> TrainState:
+    """``state`` with the arrays of ``found``, placed as those in whose stead they stand."""
+    recipe = experiment.scheduled
+    for of, taken in found.items():
+        variables = recipe.variables(state, of)
+
+        def replaced(entries: Any, leaf: Any, taken: Taken = taken) -> Any:
+            array = taken.arrays.get(path_of(entries))
+            if array is None:
+                return leaf
+            # A copy: a step donates its state, and two leaves must not share a buffer.
+            return jax.device_put(np.array(array, leaf.dtype), leaf.sharding)
+
+        new = jax.tree_util.tree_map_with_path(replaced, variables)
+        state = recipe.with_variables(state, new, of)
+    return state
+
+
+def write_run(folder: str | Path, experiment: Experiment, variables: Variables) -> None:
+    """A complete run of no steps, whose model has ``variables``.
+
+    evaluate, predict, export, ``init_from`` and ``--resume`` take it as any other. Raises
+    UserError where the folder holds a run or where the variables are not those of the model.
+    """
+    folder, experiment = Path(folder), record.canonical(experiment)
+    recipe: Recipe = experiment.scheduled
+    batch = checkpoint.abstract_batch(experiment)
+    with workdir.locked(folder):
+        workdir.admit(experiment, folder, resume=False, overwrite=False)
+        state = jax.jit(lambda: recipe.init(jax.random.key(experiment.seed), batch))()
+        have, given = _flat(recipe.variables(state)), _flat(variables)
+        every, misfits = _matched(have, given, InitFrom(run="variables"))
+        misfits += [f"{path} is not of the model" for path in given if path not in have]
+        if misfits:
+            raise UserError(f"{folder}: the variables do not fit: {'; '.join(misfits[:SHOWN])}")
+        state = put(experiment, state, {"model": every})
+        with checkpoint.Saver(folder, experiment.checkpoint) as saver:
+            record.write_json(experiment, folder / workdir.EXPERIMENT)
+            saver.save(0, state, Progress(), {})
+
+
+def _matched(
+    have: Mapping[str, Any], given: Mapping[str, Any], source: InitFrom
+) -> tuple[Taken, list[str]]:
+    """The arrays of ``given`` for the paths of ``have``, and a line for each that does not fit."""
+    arrays, adapted, fresh, misfits = {}, [], [], []
+    for path, leaf in sorted(have.items(), key=lambda item: not item[0].startswith("params/")):
+        kind, _, name = path.partition("/")
+        inside = _below(name, source.into)
+        if inside is None or any(_below(name, one) is not None for one in source.fresh):
+            fresh.append(path)
+            continue
+        array = given.get("/".join(filter(None, (kind, source.take, inside))))
+        if array is not None and array.shape != leaf.shape and source.channels != "same":
+            array = _with_channels(np.asarray(array), leaf.shape, source.channels)
+            adapted.append(path)
+        if array is None or array.shape != leaf.shape:
+            there = "absent" if array is None else f"{array.shape}"
+            misfits.append(f"{path} is {there} in {source.run} and {tuple(leaf.shape)} here")
+        else:
+            arrays[path] = array
+    for prefix in (source.into, *source.fresh):
+        if all(_below(path.partition("/")[2], prefix) is None for path in have):
+            misfits.append(f"no parameter lies at {prefix!r} here")
+    return Taken(arrays, tuple(adapted), tuple(fresh)), misfits
+
+
+def _with_channels(kernel: np.ndarray, shape: tuple[int, ...], how: str) -> np.ndarray:
+    """A kernel ``[*k i o]`` for another number of input channels; itself where more differs."""
+    fits = kernel.ndim == len(shape) > 1 and kernel.shape[:-2] == shape[:-2]
+    if not fits or kernel.shape[-1] != shape[-1]:
+        return kernel
+    before, after = kernel.shape[-2], shape[-2]
+    if how == "mean":
+        kernel = kernel.mean(-2, keepdims=True)
+    return np.take(kernel, np.arange(after) % kernel.shape[-2], axis=-2) * (before / after)
+
+
+def _below(path: str, prefix: str) -> str | None:
+    """What follows a prefix of whole names: "" for the path itself, None for another path."""
+    if not prefix or path == prefix:
+        return "" if prefix else path
+    return path[len(prefix) + 1 :] if path.startswith(f"{prefix}/") else None
+
+
+def _shortest(paths: tuple[str, ...]) -> Iterator[str]:
+    """The first few paths, and how many more."""
+    yield from paths[:SHOWN]
+    if len(paths) > SHOWN:
+        yield f"{len(paths) - SHOWN} more"
+
+
+def _flat(tree: Any) -> dict[str, Any]:
+    return {path_of(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

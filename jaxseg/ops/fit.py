@@ -1,0 +1,37 @@
+"""Fitting sizes: padding to what a network can halve, cropping back, cropping to a centre.
+
+All three also take the symbolic sizes of ``jax.export``.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Shaped
+
+Size = tuple[Any, ...]  # of int, or of the symbolic sizes of jax.export
+
+
+def pad_to_multiple(x: Float[Array, "b *s c"], multiple: int) -> Float[Array, "b *t c"]:
+    """Zeros at the end of each axis, up to the next multiple."""
+    # This form of the padded size lets jax.export prove that it can be halved.
+    sizes = [multiple * ((n + multiple - 1) // multiple) for n in x.shape[1:-1]]
+    if tuple(sizes) == x.shape[1:-1]:
+        return x
+    edges = [(0, m - n, 0) for n, m in zip(x.shape[1:-1], sizes, strict=True)]
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+
+
+def crop(x: Float[Array, "b *s c"], size: Size) -> Float[Array, "b *t c"]:
+    """The first ``size`` pixels of each axis: takes the padding off again."""
+    return jax.lax.slice(x, (0,) * x.ndim, (x.shape[0], *size, x.shape[-1]))
+
+
+def crop_centre(x: Shaped[Any, " b *s"], size: Size) -> Shaped[Any, " b *t"]:
+    """The middle ``size`` pixels of the axes after the first; an odd rest is cut at the end.
+
+    Of maps with or without channels, on the host or traced.
+    """
+    starts = [(have - want) // 2 for have, want in zip(x.shape[1:], size, strict=False)]
+    window = tuple(slice(start, start + want) for start, want in zip(starts, size, strict=True))
+    return x[(slice(None), *window)]

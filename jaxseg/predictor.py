@@ -1,0 +1,161 @@
+"""From a case to what is said of it: evaluate, predict and export go through one object.
+
+A predictor pads a case on the host, runs the network on the device, and brings the result back to
+the case's own grid. Whoever scores or writes it knows neither windows nor kinds of networks.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxseg import inference
+from jaxseg.errors import UserError
+from jaxseg.inference import Spatial, Tiles
+from jaxseg.metrics import Calibration, Confusion, Found
+from jaxseg.types import BATCH_FIELDS
+
+Gives = tuple[Literal["labels", "probabilities", "confusion", "calibration"], ...]
+"""What is wanted of a prediction: what is not leaves no device."""
+
+Case = Mapping[str, Any]
+"""A case as `jaxseg.data.Cases` gives it: normalised image, label if there is one, spacing, ..."""
+
+
+class CaseResult(NamedTuple):
+    """What was predicted of one case, in the case's own grid."""
+
+    labels: Int[np.ndarray, "*spatial"] | None
+    """None where only counts were wanted."""
+    probabilities: Float[np.ndarray, "*spatial k"] | None = None
+    objects: tuple[Found, ...] | None = None
+    """Objects that may overlap, with scores, of a network that finds objects."""
+    counts: Mapping[str, np.ndarray] = {}
+    """What the device has counted: ``confusion [k k]``, ``calibration [3 bins]``."""
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """How cases are predicted: a frozen, hashable object, static under ``jax.jit``."""
+
+    def size(self, model: Any, case: Case) -> Spatial:
+        """The size to which the case is padded; cases of one size share a compilation."""
+        ...
+
+    def prepare(self, model: Any, case: Case) -> dict[str, np.ndarray]:
+        """One row for the device: ``image``, ``label`` where there is one, what else is needed."""
+        ...
+
+    def apply(
+        self, model: Any, variables: Any, rows: Mapping[str, jax.Array], gives: Gives
+    ) -> dict[str, Any]:
+        """Rows ``[b ...]`` as `prepare` makes them to arrays ``[b ...]``: pure and jittable.
+
+        ``rows`` may hold ``valid [b]``; rows that are not count in nothing.
+        """
+        ...
+
+    def result(self, given: Mapping[str, Any], case: Case) -> CaseResult:
+        """One row of what `apply` gave, back in the case's own grid; on the host."""
+        ...
+
+    def exported(self, model: Any, variables: Any, data: Any) -> Callable[[jax.Array], Any]:
+        """A function of raw images ``[b *spatial c]``, traceable: what an artifact computes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Semantic segmentation by sliding window: the merged logits, and their argmax as labels."""
+
+    tiles: Tiles = Tiles()
+
+    def size(self, model: Any, case: Case) -> Spatial:
+        """The bucket of the case's image, see `inference.bucket`."""
+        return inference.bucket(model, case["image"].shape[:-1], self.tiles)
+
+    def prepare(self, model: Any, case: Case) -> dict[str, np.ndarray]:
+        """Image and label padded to the bucket, the true ``size``, and what the model asks for."""
+        image, label, size = inference.pad_case(
+            model, case["image"], case.get("label"), tiles=self.tiles
+        )
+        rows = {"image": image, "size": size} | ({} if label is None else {"label": label})
+        return rows | {name: np.asarray(case[name]) for name in _side(model) if name in case}
+
+    def apply(
+        self, model: Any, variables: Any, rows: Mapping[str, jax.Array], gives: Gives
+    ) -> dict[str, Any]:
+        """What is wanted among labels, probabilities and counts."""
+        side = {name: rows[name] for name in _side(model) if name in rows}
+        logits = inference.windowed(
+            model, variables, rows["image"], rows["size"], self.tiles, side=side
+        )
+        labels, k = jnp.argmax(logits, axis=-1).astype(jnp.int32), logits.shape[-1]
+        given: dict[str, Any] = {}
+        if "labels" in gives:
+            given["labels"] = labels
+        if "probabilities" in gives:
+            given["probabilities"] = jax.nn.softmax(logits)
+        if "confusion" in gives:
+            valid = rows.get("valid")
+            given["confusion"] = Confusion.each(labels, rows["label"], k, valid=valid)
+        if "calibration" in gives:
+            given["calibration"] = jax.vmap(_calibration)(jax.nn.softmax(logits), rows["label"])
+        return given
+
+    def result(self, given: Mapping[str, Any], case: Case) -> CaseResult:
+        """Cropped to the size of the case's image."""
+        inside = tuple(slice(n) for n in case["image"].shape[:-1])
+        maps = {name: given[name][inside] for name in ("labels", "probabilities") if name in given}
+        counts = {name: given[name] for name in ("confusion",) if name in given}
+        if "calibration" in given:
+            counts["calibration"] = np.stack([np.asarray(x, float) for x in given["calibration"]])
+        return CaseResult(maps.get("labels"), maps.get("probabilities"), counts=counts)
+
+    def exported(self, model: Any, variables: Any, data: Any) -> Callable[[jax.Array], Any]:
+        """Images normalised as the data say -> probabilities, float32; no window."""
+
+        def probabilities(image: jax.Array) -> jax.Array:
+            image = data.normalize.on_device(image)
+            return jax.nn.softmax(inference.whole_logits(model, variables, image))
+
+        return probabilities
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 4))
+def run(
+    predictor: Predictor, model: Any, variables: Any, rows: Mapping[str, Any], gives: Gives
+) -> dict[str, Any]:
+    """``predictor.apply``, compiled; on the devices of the variables."""
+    return predictor.apply(model, variables, rows, gives)
+
+
+def bounded(predictor: Predictor, model: Any, shape: Spatial, least: Spatial | None) -> Predictor:
+    """``predictor``, cutting images that are too large to pass at once where it cuts any."""
+    if not isinstance(predictor, Segment):
+        return predictor
+    return replace(
+        predictor, tiles=inference.affordable(model, shape, predictor.tiles, least=least)
+    )
+
+
+def _side(model: Any) -> tuple[str, ...]:
+    """The fields that the network takes by keyword: rows alone, since maps would need cutting."""
+    names = getattr(model, "inputs", ())
+    for name in names:
+        if BATCH_FIELDS.get(name) != "row":
+            raise UserError(
+                f"{type(model).__name__}.inputs names {name!r}, which cannot be cut into windows; "
+                "give the recipe a predictor of its own"
+            )
+    return names
+
+
+def _calibration(probabilities: jax.Array, label: jax.Array) -> tuple[Any, Any, Any]:
+    counted = Calibration.of(probabilities[None], label[None])
+    return counted.pixels, counted.right, counted.confidence

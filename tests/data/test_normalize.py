@@ -1,0 +1,96 @@
+"""Ways to normalise: by hand, on host and device alike, whole image and patch alike."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.data import Channels, Data, Normalize, Percentile, Range, Synthetic, Unit, ZScore
+from jaxseg.errors import UserError
+
+RANDOM = np.random.RandomState(0)
+FLOAT = RANDOM.uniform(0, 1, (9, 11, 2)).astype("f4")
+EVERY = [
+    Unit(),
+    ZScore(),
+    Range(low=0.2, high=0.7),
+    Range(low=-1000.0, high=400.0, clip=False),
+    Percentile(),
+    Percentile(low=10.0, high=80.0, clip=False),
+    Channels(mean=(0.4, 0.5), deviation=(0.2, 0.3)),
+]
+
+
+def normalized(way, image):
+    return way(image, way.statistics(image))
+
+
+@pytest.mark.parametrize("way", EVERY, ids=repr)
+@pytest.mark.parametrize("dtype", ["f4", "u1", "u2", "i4"])
+def test_the_artifact_computes_what_the_host_computes(way, dtype):
+    scale = {"f4": 1, "u1": 255, "u2": 65535, "i4": 1000}[dtype]
+    images = np.stack([FLOAT, FLOAT[::-1] ** 2]) * scale
+    images = images.astype(dtype)
+    host = np.stack([normalized(way, image) for image in images])
+    device = way.on_device(jnp.asarray(images))
+    assert host.dtype == device.dtype == np.float32 and isinstance(way, Normalize)
+    np.testing.assert_allclose(device, host, rtol=1e-4, atol=2e-5 * max(1, abs(host).max()))
+
+
+@pytest.mark.parametrize("way", EVERY, ids=repr)
+def test_a_patch_is_normalised_as_its_image_is(way):
+    statistics = way.statistics(FLOAT)
+    whole = way(FLOAT, statistics)
+    np.testing.assert_array_equal(way(FLOAT[2:5, 3:8], statistics), whole[2:5, 3:8])
+
+
+@pytest.mark.parametrize("way", EVERY, ids=repr)
+def test_a_constant_image_stays_finite(way):
+    flat = np.full((4, 5, 2), 0.3, np.float32)
+    assert np.isfinite(normalized(way, flat)).all()
+    assert np.isfinite(way.on_device(jnp.asarray(flat[None]))).all()
+
+
+def test_the_numbers_are_those_of_the_formulas():
+    image = np.array([[[0], [51], [102], [255]]], np.uint8)
+    np.testing.assert_allclose(normalized(Unit(), image).ravel(), [0, 0.2, 0.4, 1])
+    np.testing.assert_allclose(normalized(Unit(), image.astype("f4")).ravel(), [0, 51, 102, 255])
+    z = normalized(ZScore(), image).ravel()
+    np.testing.assert_allclose(z, (image.ravel().astype(float) - 102) / image.std(), rtol=1e-6)
+    ct = np.array([[[-2000.0], [-160.0], [40.0], [240.0], [900.0]]], np.float32)
+    window = Range(low=-160.0, high=240.0)
+    np.testing.assert_allclose(normalized(window, ct).ravel(), [0, 0, 0.5, 1, 1])
+    twelve = np.array([[[0], [4095]]], np.uint16)  # 12 bits in a 16-bit file
+    np.testing.assert_allclose(normalized(Range(low=0.0, high=4095.0), twelve).ravel(), [0, 1])
+    ramp = np.arange(101, dtype=np.float32).reshape(1, 101, 1)
+    way = Percentile(low=10.0, high=90.0)
+    np.testing.assert_allclose(normalized(way, ramp)[0, [0, 10, 50, 90, 100], 0], [0, 0, 0.5, 1, 1])
+    way = Channels(mean=(0.5,), deviation=(0.25,))
+    np.testing.assert_allclose(normalized(way, image).ravel(), [-2, -1.2, -0.4, 2], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Range(low=2.0, high=2.0), r"data.normalize.high=2.0: must be above low=2.0"),
+        (lambda: Percentile(low=60.0, high=40.0), "data.normalize.low=60.0: must be in"),
+        (lambda: Channels(mean=(0.5,), deviation=(0.0,)), "data.normalize.deviation"),
+        (lambda: Channels(mean=(0.5, 0.1), deviation=(1.0,)), "data.normalize.deviation"),
+        (lambda: normalized(Channels(mean=(0.5,), deviation=(1.0,)), FLOAT), "must be 2 numbers"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, said):
+    with pytest.raises(UserError, match=said):
+        make()
+
+
+def test_training_and_evaluation_see_the_same_scale():
+    for way in (ZScore(), Percentile(), Range(low=0.0, high=200.0)):
+        data = Data(dataset=Synthetic(size=(16, 16), count=(2, 2, 0)), normalize=way)
+        batch = next(data.train(batch_size=2, seed=0))
+        raw = data.dataset.open("", "train")
+        wanted = sorted(normalized(way, raw[i]["image"]).sum() for i in range(2))
+        np.testing.assert_allclose(sorted(batch.image.sum((1, 2, 3))), wanted, rtol=1e-5)
+        case = data.cases("validation")[0]
+        image = data.dataset.open("", "validation")[0]["image"]
+        np.testing.assert_array_equal(case["image"], normalized(way, image))
+        np.testing.assert_array_equal(data.image(image, name="x"), case["image"])

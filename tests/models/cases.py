@@ -1,0 +1,59 @@
+"""One row a network: how it is made small enough to compile in a test.
+
+A new network adds its row here; `test_shapes.py` and `test_numbers.py` hold it to the contract, at
+each of the encoders that its row names.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+
+from jaxseg.encoders import Plain, ResNet
+from jaxseg.models import create
+
+CHANNELS, CLASSES = 2, 3
+
+ENCODERS: dict[str, nn.Module] = {
+    "plain": Plain((4, 6, 8)),
+    "resnet18": ResNet(18, width=4),
+}
+"""A tiny encoder of each family."""
+
+
+class Case(NamedTuple):
+    """Fields of the tiny network, and of it on each family of encoders; sizes that it takes."""
+
+    fields: Mapping[str, Any] = {}
+    encoders: Mapping[str, Mapping[str, Any]] = {}
+    """By family of encoders, what the network needs beside; empty where it has no encoder."""
+    size: tuple[int, int] = (33, 46)
+    sizes: tuple[tuple[int, int], ...] = ((1, 1), (64, 32), (7, 90))
+    volume: tuple[int, int, int] | None = (5, 18, 33)
+    """None where the paper's network is of images alone."""
+    exported: str = "b, h, w"
+    """The freest sizes with which it can be exported."""
+
+
+WIDTHS = {"plain": {}, "resnet18": {"widths": (12, 8, 8, 6, 4)}}
+
+CASES: dict[str, Case] = {
+    "unet": Case(encoders=WIDTHS),
+    "unet_2015": Case(
+        {"widths": (4, 6, 8)},
+        size=(44, 52),
+        sizes=((44, 60),),
+        volume=(44, 44, 48),
+        exported="b, 4*h + 40, 4*w + 40",
+    ),
+    "unet_multi_output": Case(encoders=WIDTHS),
+}
+
+TINY: dict[str, tuple[nn.Module, Case]] = {}
+"""Every network on every family of encoders, by a name for the test's report."""
+
+for _name, _case in CASES.items():
+    for _family, _more in (_case.encoders or {"": {}}).items():
+        _encoder = {"encoder": ENCODERS[_family]} if _family else {}
+        _model = create(_name, num_classes=CLASSES, **_case.fields, **_encoder, **_more)
+        TINY[f"{_name}-{_family}".rstrip("-")] = (_model, _case)

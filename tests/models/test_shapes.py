@@ -1,0 +1,104 @@
+"""What holds of every network on every encoder by shapes alone: nothing here is compiled."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import export
+
+from jaxseg import record
+from jaxseg.models import MODELS, class_of
+from jaxseg.types import (
+    Paper,
+    Prediction,
+    ValidConvolutions,
+    at_dtype,
+    output_size,
+    strides_of,
+)
+from tests.models.cases import CASES, CHANNELS, CLASSES, TINY
+
+every = pytest.mark.parametrize(("model", "case"), TINY.values(), ids=TINY)
+
+
+def image(size, batch=2):
+    return jax.ShapeDtypeStruct((batch, *size, CHANNELS), jnp.float32)
+
+
+def traced(model, x, *, train=False):
+    """What the network gives and its variables, as shapes."""
+
+    def run(x):
+        rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+        return model.init_with_output(rngs, x, train=train)
+
+    return jax.eval_shape(run, x)
+
+
+def test_every_network_has_a_row():
+    assert set(CASES) == set(MODELS), "add the network's row to tests/models/cases.py"
+
+
+@every
+def test_logits_are_float32_of_the_size_of_the_image(model, case):
+    for size in (case.size, *case.sizes):
+        for one in (model, at_dtype(model, "bfloat16")):
+            prediction, _ = traced(one, image(size))
+            assert isinstance(prediction, Prediction)
+            assert prediction.logits.shape == (2, *output_size(model, size), CLASSES)
+            assert {leaf.dtype for leaf in jax.tree.leaves(prediction)} == {jnp.dtype("float32")}
+
+
+@every
+def test_a_volume_is_taken_as_an_image_is(model, case):
+    if case.volume is None:
+        pytest.skip("a network of images alone")
+    prediction, variables = traced(model, image(case.volume, batch=1))
+    assert prediction.logits.shape == (1, *output_size(model, case.volume), CLASSES)
+    kernels = [leaf for leaf in jax.tree.leaves(variables["params"]) if leaf.ndim > 2]
+    assert kernels and {kernel.ndim for kernel in kernels} == {5}
+
+
+@every
+def test_parameters_are_float32_and_depend_neither_on_size_training_nor_dtype(model, case):
+    _, known = traced(model, image(case.size))
+    assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype("float32")}
+    others = [traced(model, image(size))[1] for size in case.sizes]
+    others += [traced(model, image(case.size), train=True)[1]]
+    others += [traced(at_dtype(model, "bfloat16"), image(case.size))[1]]
+    for other in others:
+        assert other == known
+
+
+@every
+def test_it_says_its_stride_and_its_paper(model, case):
+    strides = strides_of(model, 2)
+    assert strides is None or min(strides) >= 1
+    paper = model.paper
+    assert isinstance(paper, Paper) and paper.url.startswith("https://") and paper.year >= 2015
+    assert paper.title and paper.author.isalpha()
+
+
+@every
+def test_its_fields_are_plain_values(model, case):
+    tree = json.loads(json.dumps(record.to_json(model)))
+    read = record.from_json(tree)
+    assert read == model and hash(read) == hash(model)
+
+
+@every
+def test_one_export_serves_every_size(model, case):
+    _, variables = traced(model, image(case.size))
+    sizes = export.symbolic_shape(f"{case.exported}, {CHANNELS}")
+    x = jax.ShapeDtypeStruct(sizes, jnp.float32)
+    logits = jax.eval_shape(lambda v, x: model.apply(v, x, train=False).logits, variables, x)
+    assert logits.shape[0] == sizes[0] and logits.shape[-1] == CLASSES
+    if not isinstance(model, ValidConvolutions):
+        assert logits.shape[1:-1] == sizes[1:-1]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_composite_at_half_precision_has_members_at_half_precision(name):
+    assert at_dtype(MODELS[name](num_classes=2), "bfloat16").dtype == "bfloat16"
+    assert "dtype" in class_of(name).__dataclass_fields__
