@@ -21,7 +21,8 @@ import jax
 from benchmarks import timing
 from jaxseg import config, process
 from jaxseg.experiment import Checkpoints, Experiment
-from jaxseg.train import compile_step, init, train
+from jaxseg.session import compile_step, init
+from jaxseg.train import train
 
 
 def bare(experiment: Experiment, steps: int) -> float:

@@ -33,7 +33,8 @@ from jaxseg.losses import (
     Ramp,
 )
 from jaxseg.recipes import Supervised
-from jaxseg.train import compile_step, init, train
+from jaxseg.session import compile_step, init
+from jaxseg.train import train
 
 CONFIG = Path("configs/unet_isbi2012.py")
 COLUMNS = {

@@ -32,8 +32,8 @@ from jaxseg.errors import first_line
 from jaxseg.experiment import Experiment
 from jaxseg.models import UNet
 from jaxseg.recipes import Supervised
+from jaxseg.session import compile_step
 from jaxseg.sharding import MeshShape
-from jaxseg.train import compile_step
 from jaxseg.types import Batch
 
 DEVICES = 8

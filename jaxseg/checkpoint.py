@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -179,6 +179,15 @@ def restore(workdir: Path, step: int, abstract: TrainState) -> tuple[TrainState,
     return abstract._replace(**loaded), progress
 
 
+class Opened(NamedTuple):
+    """A run that is read: its experiment, the step, its network and that one's variables."""
+
+    experiment: Experiment
+    step: int
+    model: nn.Module
+    variables: dict[str, Any]
+
+
 def load(
     workdir: str | Path,
     step: int | None = None,
@@ -194,6 +203,18 @@ def load(
     naming the file, for a folder that is no run, a truncated checkpoint, or one of another
     architecture. Runs no code from the folder.
     """
+    found = opened(workdir, step, classes=classes, of=of)
+    return found.model, found.variables
+
+
+def opened(
+    workdir: str | Path,
+    step: int | None = None,
+    *,
+    classes: Iterable[type] = (),
+    of: str = "model",
+) -> Opened:
+    """`load`, with the experiment that the run was and the step that was chosen."""
     workdir = Path(workdir)
     experiment = record.read_json(workdir / EXPERIMENT, classes=classes)
     if step is None:
@@ -213,7 +234,8 @@ def load(
     only_these.pytree.loading.partial_load = True  # not the optimizer's
     with _readable(folder), only_these:
         loaded = ocp.load(str(folder.absolute()), _placed(known), checkpointable_name="state")
-    return module, recipe.variables(wanted._replace(**loaded), of)
+    variables = recipe.variables(wanted._replace(**loaded), of)
+    return Opened(experiment, step, module, variables)
 
 
 def abstract_state(experiment: Experiment) -> TrainState:

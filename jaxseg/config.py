@@ -15,7 +15,7 @@ from jaxseg import fields
 from jaxseg.errors import UserError, first_line, unknown
 from jaxseg.experiment import Experiment, check
 from jaxseg.overrides import overridden
-from jaxseg.record import CONFIG_MODULE, classes_in
+from jaxseg.record import CONFIG_MODULE
 
 
 def read(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -45,7 +45,7 @@ def classes(path: str | Path | None) -> tuple[type, ...]:
             values += vars(value).values()
     found = {value for value in values if fields.is_class(value)}
     if callable(getattr(module, "experiment", None)):
-        found |= classes_in(_experiment(Path(path), module))
+        found |= fields.classes_in(_experiment(Path(path), module))
     return tuple(cls for cls in found if not _ours(cls.__module__))
 
 

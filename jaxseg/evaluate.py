@@ -8,7 +8,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from jaxseg import checkpoint, command, disk, process, record, report, sharding
+from jaxseg import checkpoint, command, disk, process, report, sharding
 from jaxseg.errors import UserError, first_line
 from jaxseg.evaluator import Evaluator
 from jaxseg.experiment import Experiment, check
@@ -31,19 +31,20 @@ def evaluate(
     ``data.root`` where the data now lies elsewhere; scores of other data than the run's stand under
     the split and the root. ``classes`` are the run's own classes.
     """
-    workdir, classes = Path(workdir), tuple(classes)
-    stored = record.read_json(workdir / EXPERIMENT, classes=classes)
-    experiment = _changed(stored, overrides, tta, workdir / EXPERIMENT)
+    workdir = Path(workdir)
     path = workdir / EVALUATION
     _read_scores(path)  # a damaged file is said before the work
-    if step is None:
-        step = checkpoint.best_step(workdir, experiment.checkpoint.best)
-    _, variables = checkpoint.load(workdir, step, classes=classes)
+    run = checkpoint.opened(workdir, step, classes=classes)
+    experiment = _changed(run.experiment, overrides, tta, workdir / EXPERIMENT)
     mesh = sharding.MeshShape().build()
-    evaluated, _ = Evaluator(experiment, mesh, split)(variables)
-    scores = {"step": step, **evaluated.scores(experiment.data.dataset.class_names)}
+    evaluated, _ = Evaluator(experiment, mesh, split)(run.variables)
+    scores = {"step": run.step, **evaluated.scores(experiment.data.dataset.class_names)}
     scores |= evaluated.intervals() | evaluated.distances_in
-    name = split if experiment.data.root == stored.data.root else f"{split} {experiment.data.root}"
+    name = (
+        split
+        if experiment.data.root == run.experiment.data.root
+        else f"{split} {experiment.data.root}"
+    )
     with FileLock(workdir / ".evaluation.lock"):  # two evaluations may end at once
         disk.write_json(path, {**_read_scores(path), name: scores})
     return scores

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 from jax import export as jax_export
 
-from jaxseg import checkpoint, command, disk, record
+from jaxseg import checkpoint, command, disk
 from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment
 from jaxseg.types import ValidConvolutions, output_size, strides_of
-from jaxseg.workdir import EXPERIMENT, classes_for
+from jaxseg.workdir import classes_for
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 KNOWN_PLATFORMS = (*PLATFORMS, "rocm")  # jax.export takes any word without an error
@@ -74,9 +74,7 @@ def export(
             raise UserError(f"--platforms {name}: must be among {', '.join(KNOWN_PLATFORMS)}")
     if output.is_dir():
         raise UserError(f"--output {output}: a folder; name a file, such as model.stablehlo")
-    classes = tuple(classes)
-    experiment = record.read_json(workdir / EXPERIMENT, classes=classes)
-    model, variables = checkpoint.load(workdir, step, classes=classes)
+    experiment, _, model, variables = checkpoint.opened(workdir, step, classes=classes)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
     if size > MOST_BYTES:
         raise UserError(

@@ -50,6 +50,13 @@ def children(node: Any) -> dict[str, Any]:
     return {}
 
 
+def classes_in(node: Any) -> set[type]:
+    """The classes of all objects of a graph."""
+    own = {type(node)} if is_object(node) else set()
+    below = node if isinstance(node, tuple) else children(node).values()
+    return own.union(*(classes_in(child) for child in below))
+
+
 def check(node: Any, dotted: str = "") -> None:
     """Refuse an object graph with a value that is not of its field's type, to the last leaf."""
     if is_object(node):

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxseg import checkpoint, record, workdir
+from jaxseg import checkpoint, fields, record, workdir
 from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment, InitFrom
 from jaxseg.progress import Progress
@@ -51,7 +51,7 @@ def initialised(experiment: Experiment, state: TrainState) -> TrainState:
 def taken(experiment: Experiment, state: TrainState) -> dict[str, Taken]:
     """What each network takes, held against the shapes of ``state``, which may be abstract."""
     found, misfits = {}, []
-    classes = record.classes_in(experiment)
+    classes = fields.classes_in(experiment)
     for of, source in experiment.init_from.items():
         source = InitFrom(run=source) if isinstance(source, str) else source
         have = experiment.scheduled.variables(state, of)

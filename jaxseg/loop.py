@@ -151,7 +151,7 @@ class Loop:
 
     @property
     def out_of_patience(self) -> bool:
-        """Early stopping."""
+        """Whether early stopping is due."""
         return self._progress.out_of(self._experiment.evaluation.patience)
 
     def improved(self, number: int) -> bool:
@@ -176,7 +176,7 @@ class Loop:
 
     @property
     def _seconds(self) -> float:
-        """Of the run, with those before it was resumed."""
+        """Seconds of the run, with those before it was resumed."""
         return self._before + time.perf_counter() - self._started
 
     def summary(self, workdir: Path, compilations: list[float]) -> dict[str, Any]:

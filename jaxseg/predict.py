@@ -23,14 +23,14 @@ import jax
 import numpy as np
 from jaxtyping import Shaped
 
-from jaxseg import checkpoint, command, disk, process, record, report
+from jaxseg import checkpoint, command, disk, process, report
 from jaxseg.data import images
 from jaxseg.data.masks import NIFTI, TIFF, ending, write_mask
 from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment
 from jaxseg.metrics import painted
 from jaxseg.predictor import CaseResult, Gives, Predictor, bounded, run
-from jaxseg.workdir import EXPERIMENT, classes_for
+from jaxseg.workdir import classes_for
 
 
 class Predicted(NamedTuple):
@@ -92,12 +92,10 @@ def each(
     classes: Iterable[type] = (),
 ) -> Iterator[Predicted]:
     """``predict``, file by file as they are done."""
-    classes = tuple(classes)
-    experiment = record.read_json(Path(workdir) / EXPERIMENT, classes=classes)
+    experiment, _, model, variables = checkpoint.opened(workdir, step, classes=classes)
     suffixes = ["_overlay.png"] * overlay + ["_probabilities.npy"] * probabilities
     files, folder = inputs(input), Path(output)
     _admit(files, folder, experiment.data.dataset.rank, suffixes, overwrite=overwrite)
-    model, variables = checkpoint.load(workdir, step, classes=classes)
     evaluation = experiment.evaluation
     if tta is not None:
         evaluation = dataclasses.replace(evaluation, tta=tta)
@@ -324,7 +322,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _with_bar(files: Iterator[Predicted], count: int) -> Iterator[Predicted]:
-    """With a progress bar on stderr, where that is a terminal."""
+    """The files under a progress bar on stderr, where that is a terminal."""
     from rich.console import Console
     from rich.progress import track
 

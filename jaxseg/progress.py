@@ -26,7 +26,7 @@ class Progress:
     data: Mapping[str, Any] = field(default_factory=lambda: {"next_index": 0})
 
     def evaluated(self, step: int, scores: Mapping[str, Any], best: str | None) -> "Progress":
-        """After an evaluation at ``step``; ``best`` names the score that counts, if one does."""
+        """The progress after an evaluation; ``best`` names the score that counts, if one does."""
         if best is None:
             return dataclasses.replace(self, scores=scores, worse=self.worse + 1)
         score = scores[best]
@@ -35,7 +35,7 @@ class Progress:
         return dataclasses.replace(self, worse=self.worse + 1)
 
     def saved(self, step: int, seconds: float, data: Mapping[str, Any]) -> "Progress":
-        """At a checkpoint."""
+        """The progress at a checkpoint."""
         return dataclasses.replace(self, step=step, seconds=seconds, data=data)
 
     def out_of(self, patience: int | None) -> bool:

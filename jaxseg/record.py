@@ -21,7 +21,7 @@ from jaxseg.errors import UserError, first_line
 from jaxseg.experiment import Experiment
 
 FORMAT = 1
-"""Of ``experiment.json`` and the checkpoints beside it; a later version reads all up to its own."""
+"""The number of the format; a later version reads all up to its own."""
 
 CLASS = "class"
 """The key that names an object's class."""
@@ -42,13 +42,6 @@ def name_of(cls: type) -> str:
     if home == "jaxseg" and rest:
         return f"{rest[0]}.{cls.__name__}"
     return f"{cls.__module__.removeprefix(CONFIG_MODULE)}:{cls.__qualname__}"
-
-
-def classes_in(node: Any) -> set[type]:
-    """The classes of all objects of a graph."""
-    own = {type(node)} if fields.is_object(node) else set()
-    below = node if isinstance(node, tuple) else fields.children(node).values()
-    return own.union(*(classes_in(child) for child in below))
 
 
 def to_json(node: Any, dotted: str = "") -> Any:
@@ -86,7 +79,7 @@ def canonical(experiment: Experiment) -> Experiment:
     Two fields that are one object become two equal ones, as they will be when the run is loaded
     (Linen shares the parameters of one object). Raises UserError for what JSON cannot hold.
     """
-    read: Experiment = from_json(to_json(experiment), classes=classes_in(experiment))
+    read: Experiment = from_json(to_json(experiment), classes=fields.classes_in(experiment))
     if read != experiment:
         raise UserError(f"{_difference(experiment, read)} changes when it is written to JSON")
     return read
@@ -138,7 +131,11 @@ def _known_classes() -> dict[str, type]:
 
 def write_json(experiment: Experiment, path: Path) -> None:
     """Write ``experiment.json``, whole or not at all, with digests of the files of own classes."""
-    tree = {"format": FORMAT, "sources": sources(classes_in(experiment)), **to_json(experiment)}
+    tree = {
+        "format": FORMAT,
+        "sources": sources(fields.classes_in(experiment)),
+        **to_json(experiment),
+    }
     with disk.replacing(path) as beside:
         beside.write_text(json.dumps(tree, indent=2) + "\n")
 

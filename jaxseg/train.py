@@ -1,26 +1,22 @@
 """Train an experiment: ``python -m jaxseg.train --config configs/quickstart.py --workdir W``."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
-from jaxseg import checkpoint, command, config, init_from, process, record, sharding
+from jaxseg import command, config, init_from, process, record, session
 from jaxseg import workdir as folder
 from jaxseg.checkpoint import Saver
-from jaxseg.data import train_batches
-from jaxseg.errors import UserError, first_line
+from jaxseg.errors import UserError
 from jaxseg.evaluator import Evaluator
 from jaxseg.experiment import Experiment, check
 from jaxseg.loop import Evaluate, Loop, Saves, Writer
 from jaxseg.overrides import overridden
 from jaxseg.progress import Progress
 from jaxseg.report import Report
-from jaxseg.step import TrainState
-from jaxseg.types import Batch
 
 
 def train(
@@ -50,18 +46,20 @@ def train(
         if primary:
             stack.enter_context(folder.locked(workdir))
         folder.admit(experiment, workdir, resume=resume, overwrite=overwrite)
-        batches = open_batches(experiment, mesh)
+        batches = session.open_batches(experiment, mesh)
         stack.callback(batches.close)
         evaluator = evaluator or Evaluator(experiment, mesh)
-        example = _example(batches)
-        _check_rows(experiment, mesh, example)
+        example = session.first_of(batches)
         stack.enter_context(jax.set_mesh(mesh))
         compilations = stack.enter_context(process.count_compilations())
-        step, place, abstract = compile_step(experiment, mesh, example)
+        step, place, state = session.compile_step(experiment, mesh, example)
         if isinstance(evaluator, Evaluator):
-            evaluator.check(experiment.recipe.variables(abstract))
-        state, progress = _restored(workdir, abstract, batches, resume=resume)
-        taken = init_from.taken(experiment, abstract) if progress.step == 0 else {}
+            evaluator.check(experiment.recipe.variables(state))
+        progress, taken = Progress(), {}
+        if resume:
+            state, progress = session.restored(workdir, state, batches)
+        if progress.step == 0:
+            taken = init_from.taken(experiment, state)
 
         folder.clear(workdir, overwrite=overwrite)
         saver = saver or stack.enter_context(Saver(workdir, experiment.checkpoint))
@@ -73,7 +71,8 @@ def train(
             )
         )
         if progress.step == 0:
-            state = init_from.put(experiment, init(experiment, mesh, example), taken)
+            state = session.init(experiment, mesh, example)
+            state = init_from.put(experiment, state, taken)
         for name, of in taken.items():
             writer.message(f"init_from.{name}: {of}")
         loop = Loop(experiment, progress, evaluator, writer, saver)
@@ -99,108 +98,6 @@ def train(
                 writer.message(f"stopped at step {number}; --resume goes on from there")
                 break
         return loop.summary(workdir, compilations)
-
-
-# --- before the loop ------------------------------------------------------------------------------
-
-
-def open_batches(experiment: Experiment, mesh: Mesh) -> Any:
-    """This process's rows of the batches of the data and its streams, from the first one on."""
-    sizes = {f"streams.{name}.batch_size": experiment.rows_of(name) for name in experiment.streams}
-    for name, size in {"batch_size": experiment.batch_size, **sizes}.items():
-        sharding.check_batch(mesh, size, name=name)
-    return train_batches(
-        experiment.data,
-        experiment.streams,
-        batch_size=experiment.batch_size,
-        seed=experiment.seed,
-        rows_of=lambda size: sharding.local_rows(mesh, size),
-    )
-
-
-def _example(batches: Any) -> Batch:
-    """The first batch, which stays the next one."""
-    before = batches.get_state()
-    example = next(batches)
-    batches.set_state(before)
-    return example
-
-
-def _check_rows(experiment: Experiment, mesh: Mesh, example: Batch) -> None:
-    for batch in (example, *(example.streams or {}).values()):
-        sharding.check_rows(mesh, experiment.recipe.model, batch.image.shape[1:-1])
-
-
-def _global(example: Batch, experiment: Experiment) -> Batch:
-    """Shapes and dtypes of the batch of all processes."""
-
-    def whole(batch: Batch, rows: int) -> Batch:
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype), batch)
-
-    streams = example.streams or {}
-    of_streams = {name: whole(batch, experiment.rows_of(name)) for name, batch in streams.items()}
-    main = whole(example._replace(streams=None), experiment.batch_size)
-    return main._replace(streams=of_streams or None)
-
-
-def compile_step(
-    experiment: Experiment, mesh: Mesh, example: Batch
-) -> tuple[Callable, Callable[[Batch], Batch], TrainState]:
-    """The jitted, donated step; how a host batch is put on the mesh; the abstract state."""
-    recipe, shapes = experiment.scheduled, _global(example, experiment)
-    with _traceable():
-        abstract = jax.eval_shape(lambda: recipe.init(jax.random.key(experiment.seed), shapes))
-    placed = sharding.of_state(mesh, abstract), sharding.of_batch(mesh, shapes)
-    step = jax.jit(
-        lambda state, batch: recipe.step(state, batch),
-        in_shardings=placed,
-        out_shardings=(placed[0], sharding.replicated(mesh)),
-        donate_argnums=0,
-        compiler_options=process.compiler_options(),
-    )
-    abstract, batch = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), (abstract, shapes), placed
-    )
-    with _traceable():  # before anything is written; the first step finds this trace
-        step.trace(abstract, batch)
-    return step, lambda batch: sharding.put(mesh, batch, shapes), abstract
-
-
-@contextlib.contextmanager
-def _traceable() -> Iterator[None]:
-    """What a network or a loss says of fields and sizes that it cannot take, as one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # layers raise what they like
-        raise UserError(
-            f"recipe: the network or a loss cannot be built for these images and options: "
-            f"{type(error).__name__}: {first_line(error)} (--debug shows where)"
-        ) from error
-
-
-def init(experiment: Experiment, mesh: Mesh, example: Batch) -> TrainState:
-    """The state of step 0, on the mesh; random bits do not depend on the mesh."""
-    recipe, shapes = experiment.scheduled, _global(example, experiment)
-
-    def create() -> TrainState:
-        return recipe.init(jax.random.key(experiment.seed), shapes)
-
-    placed = sharding.of_state(mesh, jax.eval_shape(create))
-    return jax.jit(create, out_shardings=placed)()
-
-
-def _restored(
-    workdir: Path, abstract: TrainState, batches: Any, *, resume: bool
-) -> tuple[TrainState, Progress]:
-    """The newest checkpoint's state and progress, the data iterator set to its batch."""
-    found = checkpoint.steps(workdir)
-    if not resume or not found:
-        return abstract, Progress()
-    state, progress = checkpoint.restore(workdir, found[-1], abstract)
-    batches.set_state(progress.data)
-    return state, progress
 
 
 # --- the command ----------------------------------------------------------------------------------

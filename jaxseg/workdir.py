@@ -10,10 +10,11 @@ import jax
 from filelock import FileLock, Timeout
 from jax.experimental import multihost_utils
 
+from jaxseg import fields
 from jaxseg.config import classes
 from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment
-from jaxseg.record import changed_sources, classes_in, compatible, read_json
+from jaxseg.record import changed_sources, compatible, read_json
 
 EXPERIMENT = "experiment.json"
 CHECKPOINTS = "checkpoints"
@@ -76,7 +77,7 @@ def admit(experiment: Experiment, workdir: Path, *, resume: bool, overwrite: boo
             f"--workdir {workdir} holds a run: --resume goes on with it, --overwrite starts again"
         )
     if resume:
-        compatible(read_json(path, classes=classes_in(experiment)), experiment, path)
+        compatible(read_json(path, classes=fields.classes_in(experiment)), experiment, path)
 
 
 def clear(workdir: Path, *, overwrite: bool) -> None:

@@ -101,7 +101,7 @@ def test_a_wrong_override_is_refused_in_one_line(tiny, override, message):
         (["recipe.ema=1.0"], "recipe.ema"),
         (
             ['evaluation.metrics=("dice", "hd59")'],
-            "no metric is called 'hd59'; the nearest is 'hd95'",
+            "no metric 'hd59'; the nearest is 'hd95'",
         ),
         (['evaluation.metrics=("hd95",)', "checkpoint.best=hd95"], "the least is best"),
     ],

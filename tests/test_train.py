@@ -14,8 +14,9 @@ from jaxseg.evaluate import evaluate, main
 from jaxseg.evaluator import Evaluator
 from jaxseg.optimizers import SGD, Constant
 from jaxseg.process import count_compilations, stop_requests
+from jaxseg.session import compile_step, init
 from jaxseg.sharding import MeshShape
-from jaxseg.train import compile_step, init, train
+from jaxseg.train import train
 
 
 def restored(workdir, experiment, step):

@@ -115,3 +115,19 @@ def test_sizes_of_valid_convolutions():
     assert accepted_size(net, (512, 100)) == (524, 188)
     assert covering_size(net, (388, 4)) == (572, 188)
     assert accepted_size(UNet(2), (7, 9)) == covering_size(UNet(2), (7, 9)) == (7, 9)
+
+
+def test_an_ensemble_of_one_network_twice_trains_and_loads(tiny, tmp_path):
+    from jaxseg import checkpoint
+    from jaxseg.train import train
+
+    net = tiny().recipe.model
+    experiment = tiny(steps=1, every=1, model=Ensemble(members=(net, net)))
+    train(experiment, tmp_path)
+    model, variables = checkpoint.load(tmp_path, classes=[Ensemble])
+    assert model == Ensemble(members=(net, net))
+    first, second = (variables["params"][name] for name in sorted(variables["params"]))
+    kernels = [tree["head"]["kernel"] for tree in (first, second)]
+    assert abs(kernels[0] - kernels[1]).max() > 0
+    logits = model.apply(variables, jnp.ones((1, 16, 16, 1)), train=False).logits
+    assert logits.shape == (1, 16, 16, 2)

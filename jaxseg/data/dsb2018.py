@@ -49,7 +49,7 @@ class DSB2018:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """By label."""
+        """The names of the classes, by label."""
         return ("background", "nucleus", "rim")[: self.num_classes]
 
     def open(self, root: str, split: str) -> Pairs:

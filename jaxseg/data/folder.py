@@ -165,5 +165,5 @@ def _slices(image: Path, mask: Path | None, rank: int) -> list[Pair]:
 
 
 def _count(fraction: float, total: int) -> int:
-    """At least one where a fraction is asked for, and never all."""
+    """The number that a fraction takes: at least one where it is asked for, and never all."""
     return min(max(round(fraction * total), 1), total - 1) if fraction > 0 else 0

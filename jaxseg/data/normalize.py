@@ -50,18 +50,18 @@ class Unit:
 
     @property
     def scale(self) -> str:
-        """What the artifact expects."""
+        """The scale of an artifact's images."""
         return "in [0, 1]"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
-        """Nothing."""
+        """Nothing is to be known."""
 
     def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
         """The image by its full scale."""
         return np.divide(image, np.float32(FULL_SCALE.get(image.dtype, 1.0)), dtype=np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same; a float32 image stays as it is."""
+        """The same, traceable; a float32 image stays as it is."""
         return image.astype(jnp.float32) / FULL_SCALE.get(np.dtype(image.dtype), 1.0)
 
 
@@ -71,7 +71,7 @@ class ZScore:
 
     @property
     def scale(self) -> str:
-        """What the artifact expects."""
+        """The scale of an artifact's images."""
         return "in the units of the data (it z-scores them)"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> Float[np.ndarray, "2 c"]:
@@ -86,7 +86,7 @@ class ZScore:
         return ((image - mean) / deviation).astype(np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same, in float32 about the first pixel."""
+        """The same, traceable, in float32 about the first pixel."""
         image = image.astype(jnp.float32)
         axes = tuple(range(1, image.ndim - 1))
         image = image - image[(slice(None), *(slice(1),) * len(axes))]
@@ -111,11 +111,11 @@ class Range:
 
     @property
     def scale(self) -> str:
-        """What the artifact expects."""
+        """The scale of an artifact's images."""
         return f"in the units of the data ({self.low} to {self.high} become 0 to 1)"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
-        """Nothing."""
+        """Nothing is to be known."""
 
     def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
         """The image in the range."""
@@ -123,7 +123,7 @@ class Range:
         return (np.clip(scaled, 0, 1) if self.clip else scaled).astype(np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same."""
+        """The same, traceable."""
         scaled = (image.astype(jnp.float32) - self.low) / (self.high - self.low)
         return jnp.clip(scaled, 0, 1) if self.clip else scaled
 
@@ -143,7 +143,7 @@ class Percentile:
 
     @property
     def scale(self) -> str:
-        """What the artifact expects."""
+        """The scale of an artifact's images."""
         return "in the units of the data (it scales them by their percentiles)"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> Float[np.ndarray, "2 c"]:
@@ -184,11 +184,11 @@ class Channels:
 
     @property
     def scale(self) -> str:
-        """What the artifact expects."""
+        """The scale of an artifact's images."""
         return "in [0, 1]"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
-        """Nothing."""
+        """Nothing is to be known."""
 
     def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
         """The image in [0, 1] less the mean, over the deviation."""
@@ -198,7 +198,7 @@ class Channels:
         return ((unit - mean) / deviation).astype(np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same."""
+        """The same, traceable."""
         self._check(image.shape[-1])
         shape = (1,) * (image.ndim - 1) + (-1,)
         mean, deviation = (jnp.asarray(x).reshape(shape) for x in (self.mean, self.deviation))

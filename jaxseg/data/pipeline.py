@@ -360,7 +360,7 @@ class Batches:
         return dataset.mp_prefetch(options)
 
     def get_state(self) -> dict[str, int]:
-        """Of the batch that comes next."""
+        """The number of the batch that comes next."""
         return {"next_index": self._next}
 
     def set_state(self, state: Mapping[str, Any]) -> None:

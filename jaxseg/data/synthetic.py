@@ -56,12 +56,12 @@ class Synthetic:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """By label."""
+        """The names of the classes, by label."""
         return ("background", "nucleus", "rim")[: self.num_classes]
 
     @property
     def rank(self) -> int:
-        """Of the size."""
+        """The number of axes."""
         return len(self.size)
 
     def open(self, root: str, split: str) -> "Nuclei":

@@ -16,6 +16,7 @@ from jaxseg.layers import ConvNorm, Kind, ResidualBlock
 from jaxseg.ops import max_pool
 
 BLOCKS = {
+    10: (1, 1, 1, 1),  # not in the paper: the smallest of the family
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
@@ -33,7 +34,7 @@ class ResNet(nn.Module):
     (torchvision's first block keeps the old one: same weights, other outputs).
     """
 
-    depth: Literal[18, 34, 50, 101, 152] = 50
+    depth: Literal[10, 18, 34, 50, 101, 152] = 50
     width: int = 64
     output_stride: Literal[8, 16, 32] = 32
     norm: Kind = "batch"

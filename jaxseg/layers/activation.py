@@ -9,10 +9,10 @@ from jaxtyping import Array, Float
 from jaxseg.ops.activation import Fixed, activate
 
 Activation = Fixed | Literal["prelu", "prelu_shared"]
-"""Those of `ops.activate`, and PReLU with a slope a channel, or one for all."""
+"""The activations of `ops.activate`, and PReLU with a slope a channel, or one for all."""
 
 SLOPE = 0.25
-"""What a PReLU's slope is at first."""
+"""The slope of a PReLU at first."""
 
 
 def activated(

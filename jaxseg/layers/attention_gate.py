@@ -36,7 +36,7 @@ class AttentionGate(nn.Module):
     def __call__(
         self, x: Float[Array, "b *s c"], gate: Float[Array, "b *t g"], *, train: bool
     ) -> Float[Array, "b *s c"]:
-        """Let pass.
+        """``x`` weighted by the gate; same size and channels.
 
         Raises UserError where x is smaller than the stride, or the community's gate of a size
         that is not x's.

@@ -24,7 +24,7 @@ class DenseUpsampling(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *t {self.features}"]:
-        """Each axis ``factor`` times as long."""
+        """The map, each axis ``factor`` times as long."""
         conv = Conv(
             self.features * self.factor ** (x.ndim - 2),
             kernel_size=self.kernel_size,

@@ -16,7 +16,7 @@ Upsample = Literal["transpose", "nearest", "bilinear"]
 
 
 class ExpandingPath(nn.Module):
-    """At each level: upsample, concatenate [upsampled, skip], two convolutions.
+    """Levels of: upsample, concatenate [upsampled, skip], two convolutions.
 
     ``strides`` are those of the features it is given; where the finest is not at full
     resolution, a last level without a skip follows. ``widths`` are the levels', coarsest first.

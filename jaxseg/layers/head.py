@@ -38,7 +38,7 @@ class Head(nn.Module):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _widened(x: Array, kernel: Array, how: How) -> Array:
-    """In float32: of one tap, a matmul that widens x as it reads it."""
+    """Float32 logits of a narrow map; with one tap, a matmul that widens x as it reads it."""
     wide = x.astype(jnp.float32)
     if math.prod(kernel.shape[:-2]) > 1:
         return convolve(wide, kernel, how)
@@ -66,5 +66,5 @@ _widened.defvjp(lambda x, kernel, how: (_widened(x, kernel, how), (x, kernel)), 
 
 
 def _channels(x: Array) -> jax.lax.DotDimensionNumbers:
-    """Of the last axis of x with the first of a matrix."""
+    """The product of the last axis of x with the first of a matrix."""
     return ((x.ndim - 1,), (0,)), ((), ())

@@ -69,7 +69,7 @@ class HybridPool(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *t c"]:
-        """Each axis a ``stride``-th; UserError where one is not a multiple of it."""
+        """The map, each axis a ``stride``-th as long; UserError where one is no multiple of it."""
         step = self.stride
         if any(isinstance(n, int) and n % step for n in x.shape[1:-1]):
             fitting = tuple(step * math.ceil(n / step) for n in x.shape[1:-1])
@@ -88,7 +88,7 @@ class HybridPool(nn.Module):
 
 
 def _largest(x: Array, step: int) -> Array:
-    """The maximum of each block, in turns: a window of 16 is dear (16 ** rank slices on CPUs)."""
+    """The maximum of each block, in turns: a window of 16 is costly (16 ** rank slices on CPUs)."""
     while step > 1:
         factor = next(n for n in range(2, step + 1) if step % n == 0)
         x, step = max_pool(x, factor), step // factor

@@ -22,7 +22,7 @@ class PyramidPooling(nn.Module):
     """x beside itself pooled to each number of ``bins`` an axis, reduced, and enlarged again.
 
     A branch is adaptive pooling, a 1x1 ``ConvNorm`` to ``features`` (None: the channels of x
-    shared out among the bins), linear upsampling. Fusing the result is the model's.
+    divided among the bins), linear upsampling. Fusing the result is the model's.
 
     The paper's networks are the defaults. Others differ: ``order`` ``input_last``, and no norm in
     the branch of a single bin (``norm_of_one="none"``: PyTorch cannot train one on a batch of
@@ -70,7 +70,7 @@ class PyramidPooling(nn.Module):
         features = channels // len(self.bins) if self.features is None else self.features
         if features < 1:
             raise UserError(
-                f"PyramidPooling {self.name}: {channels} channels are too few to be shared out "
+                f"PyramidPooling {self.name}: {channels} channels are too few to be divided "
                 f"among bins={self.bins}; set features"
             )
         return features

@@ -149,7 +149,7 @@ def _changes(block: Block, x: Array) -> bool:
 
 
 def _resized(block: Block, x: Array, *, changes: bool | None = None) -> tuple[Array, Size, bool]:
-    """What the shortcut is before its 1x1, the stride that is left to that, and whether it is."""
+    """The shortcut before its 1x1, the stride that is left for that, and whether there is one."""
     if not (_changes(block, x) if changes is None else changes):
         return x, 1, False
     if block.shortcut == "pad":

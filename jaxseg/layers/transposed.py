@@ -36,7 +36,7 @@ class TransposedConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *t {self.features}"]:
-        """Each axis about ``stride`` times as long."""
+        """The map, each axis about ``stride`` times as long."""
         how = self._how(x.shape)
         shape = (*how.kernel, x.shape[-1] // self.groups, self.features)
         # Each output pixel sees c_in numbers of 1 in stride taps: the fan in of He's rule.
@@ -85,15 +85,18 @@ class _How(NamedTuple):
     groups: int
 
     def size(self, sizes: tuple) -> tuple:
-        """Of the result."""
+        """The size of the result."""
         return tuple(
             (n - 1) * s - 2 * p + k + o for n, s, k, p, o in zip(sizes, *self[:4], strict=True)
         )
 
 
 def _transposed(x: Array, kernel: Array, how: _How) -> Array:
-    """By platform: XLA:CPU's own takes 7-90 times PyTorch's time in training, ours 0.9-2.5
-    (a 3-D kernel of 4 at stride 2: 5; a group for each channel: 24, against 270)."""
+    """The form of the platform.
+
+    In training XLA:CPU's own takes 7-90 times PyTorch's time, ours 0.9-2.5 (a 3-D kernel of 4 at
+    stride 2: 5; a group for each channel: 24, against 270).
+    """
     blocks, whole = functools.partial(_blocks, how), functools.partial(_whole, how)
     return jax.lax.platform_dependent(x, kernel, cpu=blocks, default=whole)
 
@@ -118,7 +121,7 @@ def _whole(how: _How, x: Array, kernel: Array) -> Array:
 
 
 def _whole_backward(how: _How, residual: tuple[Array, Array], gradient: Array):
-    """The gradients of the strided convolution whose transpose this is, the other way about.
+    """The gradients of the strided convolution whose transpose this is, with the roles exchanged.
 
     XLA derives for the kernel a convolution with a kernel as large as the image, for which cuDNN
     has no good program (jax issue 31662): 20 of the 73 ms of the 31 M U-Net's step on an H100. In

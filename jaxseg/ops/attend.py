@@ -21,7 +21,7 @@ SYMBOLIC_BLOCK = 128
 
 
 class Weighing(NamedTuple):
-    """What is done with the products of queries and keys."""
+    """How the products of queries and keys become weights."""
 
     scale: float = 1.0
     over: Literal["keys", "pairs"] = "keys"
@@ -47,7 +47,7 @@ def attend(
     an ``rng`` is given. ``block`` is the number of queries a block, by default what fits
     ``AT_ONCE``; where all queries fit, there is one block and nothing is computed twice.
 
-    Of tokens shared out over devices, each block takes as many queries from every one; XLA
+    Of tokens split across devices, each block takes as many queries from every one; XLA
     gathers these (not all queries), leaves each device its keys and values, and sums up.
     """
     rows = functools.partial(_attend_rows, key=key, value=value, weighing=weighing, rng=rng)

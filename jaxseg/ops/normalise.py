@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Channels = Float[Array, "_ c"]
-"""A number a channel: of the whole batch (1), or of each image of it."""
+"""One number a channel, for the whole batch (1) or for each image."""
 
 
 class How(NamedTuple):
@@ -47,7 +47,7 @@ def scaled(
     var: Channels,
     how: How,
 ) -> Float[Array, "b *s c"]:
-    """The same with given moments."""
+    """The map normalised with given moments."""
     factor = scale * jax.lax.rsqrt(var + how.epsilon)
     factor, shift = (_over_space(a, x) for a in (factor, bias - mean * factor))
     y = (x.astype(jnp.float32) * factor + shift).astype(x.dtype)
@@ -68,7 +68,7 @@ def _fused(how: How, moments: Moments, with_x: WithX, x: Array, scale: Channels,
 
 
 def _by_squares(how: How, x: Array) -> tuple[Channels, Channels]:
-    """By the mean of the squares, less the square of the mean.
+    """Mean and variance, the latter as the mean of squares less the square of the mean.
 
     The difference loses digits where the mean is large against the deviation: there, a second pass.
     """
@@ -84,7 +84,7 @@ def _by_squares(how: How, x: Array) -> tuple[Channels, Channels]:
 
 
 def _by_distances(how: How, x: Array) -> tuple[Channels, Channels]:
-    """By the distances from each image's middle pixel, which keep the digits.
+    """Mean and variance from the distances to each image's middle pixel, which keep the digits.
 
     On accelerators, where a choice by the numbers would stop the device; XLA:CPU would write the
     distances out. Each image first, by itself: a batch in parts needs no pixel of another device.

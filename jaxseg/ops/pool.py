@@ -89,7 +89,7 @@ def _forward(window: Size, stride: Size, padding, x: Array) -> tuple[Array, tupl
 
 
 def _backward(window: Size, stride: Size, padding, residual: tuple, gradient: Array):
-    """Each pixel gathers from the windows that chose it; nothing is scattered.
+    """The gradient of the input: each pixel gathers from the windows that chose it.
 
     Pixels are numbered by block (as long as the stride) and place in the block: the pixel at
     place r of block i is tap ``stride q + r`` of window ``i - q``.
@@ -104,7 +104,7 @@ def _backward(window: Size, stride: Size, padding, residual: tuple, gradient: Ar
     ]
     around = tuple((q, m - n) for q, m, n in zip(before, blocks, gradient.shape[1:-1], strict=True))
     nobody = math.prod(window)
-    # padded once: XLA would test for the edge anew in each of the slices
+    # padded once: XLA would test for the edge again in each of the slices
     gradient, winner = jax.lax.optimization_barrier(
         (windows.pad(gradient, around, 0), windows.pad(winner, around, nobody))
     )
@@ -127,7 +127,7 @@ _max_of_slices.defvjp(_forward, _backward)
 def _axis_by_axis(
     window: tuple[int, ...], stride: tuple[int, ...], edges: windows.Edges, x: Array
 ) -> Array:
-    """The same, with as many slices as the window is long, not large.
+    """The maximum of a window with as many slices as it is long, not large.
 
     The last axis first: the first of equal rows, and in it the first of equal pixels, is the
     first of all.

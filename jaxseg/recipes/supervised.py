@@ -147,7 +147,7 @@ class Supervised:
         return state._replace(extra={**state.extra, of: variables})
 
     def predictor(self, evaluation: Any) -> Predictor:
-        """By windows, as ``evaluation`` says."""
+        """Windows as ``evaluation`` says."""
         return Segment(evaluation.tiles)
 
     def rate(self, at: jax.Array) -> jax.Array:

@@ -61,7 +61,7 @@ class Report:
         self._closed = False
 
     def __enter__(self) -> "Report":
-        """Itself."""
+        """Return the report itself."""
         return self
 
     def __exit__(
@@ -193,7 +193,7 @@ class _Bar:
 
 
 class _Lines:
-    """In a file or a pipe: a plain line now and then."""
+    """Progress in a file or a pipe: a plain line now and then."""
 
     def __init__(self, console: Console, total: int) -> None:
         self._console, self._total = console, total
