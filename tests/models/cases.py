@@ -16,7 +16,7 @@ CHANNELS, CLASSES = 2, 3
 
 ENCODERS: dict[str, nn.Module] = {
     "plain": Plain((4, 6, 8)),
-    "resnet18": ResNet(18, width=4),
+    "resnet": ResNet(10, width=4),
 }
 """A tiny encoder of each family."""
 
@@ -26,7 +26,10 @@ class Case(NamedTuple):
 
     fields: Mapping[str, Any] = {}
     encoders: Mapping[str, Mapping[str, Any]] = {}
-    """By family of encoders, what the network needs beside; empty where it has no encoder."""
+    """By family of encoders, what the network needs beside; empty where it has no encoder.
+
+    On the first it is compiled (`FIRST`), on the others it is traced.
+    """
     size: tuple[int, int] = (33, 46)
     sizes: tuple[tuple[int, int], ...] = ((1, 1), (64, 32), (7, 90))
     volume: tuple[int, int, int] | None = (5, 18, 33)
@@ -35,7 +38,7 @@ class Case(NamedTuple):
     """The freest sizes with which it can be exported."""
 
 
-WIDTHS = {"plain": {}, "resnet18": {"widths": (12, 8, 8, 6, 4)}}
+WIDTHS = {"plain": {}, "resnet": {"widths": (12, 8, 8, 6, 4)}}
 
 CASES: dict[str, Case] = {
     "unet": Case(encoders=WIDTHS),
@@ -46,14 +49,18 @@ CASES: dict[str, Case] = {
         volume=(44, 44, 48),
         exported="b, 4*h + 40, 4*w + 40",
     ),
-    "unet_multi_output": Case(encoders=WIDTHS),
+    "unet_multi_output": Case(encoders=dict(reversed(WIDTHS.items()))),
 }
 
 TINY: dict[str, tuple[nn.Module, Case]] = {}
 """Every network on every family of encoders, by a name for the test's report."""
+
+FIRST: dict[str, tuple[nn.Module, Case]] = {}
+"""Every network once."""
 
 for _name, _case in CASES.items():
     for _family, _more in (_case.encoders or {"": {}}).items():
         _encoder = {"encoder": ENCODERS[_family]} if _family else {}
         _model = create(_name, num_classes=CLASSES, **_case.fields, **_encoder, **_more)
         TINY[f"{_name}-{_family}".rstrip("-")] = (_model, _case)
+        FIRST.setdefault(_name, (_model, _case))

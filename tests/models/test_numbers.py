@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxseg.types import at_dtype
-from tests.models.cases import CHANNELS, TINY
+from tests.models.cases import CHANNELS, FIRST
 
 
 @functools.cache
@@ -48,7 +48,7 @@ def program(model):
     return run
 
 
-@pytest.mark.parametrize(("model", "case"), TINY.values(), ids=TINY)
+@pytest.mark.parametrize(("model", "case"), FIRST.values(), ids=FIRST)
 def test_a_network_keeps_the_contract_in_numbers(model, case):
     v, run = variables(model, case.size), program(model)
     x = np.random.RandomState(1).uniform(size=(2, *case.size, CHANNELS)).astype("f4")
