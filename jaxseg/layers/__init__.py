@@ -1,6 +1,6 @@
-"""Modules that two papers share; each computes in the dtype of its input, at any spatial rank.
+"""Parts that two papers share; each computes in the dtype of its input, at any spatial rank.
 
-A block of a single paper is imported from its own file, until it moves into that paper's.
+A block of one paper is imported from its own file, a function without parameters from ``ops``.
 """
 
 from jaxseg.layers.activation import Activation
@@ -20,12 +20,9 @@ from jaxseg.layers.norm import Kind, Norm
 from jaxseg.layers.pyramid_pooling import PyramidPooling
 from jaxseg.layers.residual import PreactivatedBlock, ResidualBlock
 from jaxseg.layers.separable import SeparableConv
-from jaxseg.layers.squeeze_excitation import (
-    ConcurrentExcitation,
-    SpatialExcitation,
-    SqueezeExcitation,
-)
+from jaxseg.layers.squeeze_excitation import ConcurrentExcitation, SqueezeExcitation
 from jaxseg.layers.transposed import TransposedConv
+from jaxseg.ops.axes import Size
 
 __all__ = [
     "ASPP",
@@ -49,7 +46,7 @@ __all__ = [
     "PyramidPooling",
     "ResidualBlock",
     "SeparableConv",
-    "SpatialExcitation",
+    "Size",
     "SqueezeExcitation",
     "StochasticDepth",
     "TransposedConv",

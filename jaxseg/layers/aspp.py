@@ -16,6 +16,7 @@ from jaxseg.layers.conv import Conv
 from jaxseg.layers.conv_norm import ConvNorm
 from jaxseg.layers.norm import Kind
 from jaxseg.layers.separable import SeparableConv
+from jaxseg.ops import mean_over_space, spread
 
 Form = Literal["standard", "deeplab", "community"]
 
@@ -50,9 +51,8 @@ class ASPP(nn.Module):
         maps = [self._pointwise(x, self.features, "pointwise", train)]
         maps += [self._dilated(x, rate, train) for rate in self.rates]
         if self.image_pooling:
-            mean = x.mean(range(1, x.ndim - 1), keepdims=True)
-            mean = self._pointwise(mean, self.features, "image", train)
-            mean = jnp.broadcast_to(mean, maps[0].shape)
+            mean = self._pointwise(mean_over_space(x), self.features, "image", train)
+            mean = spread(mean, maps[0].shape, x.dtype)
             maps = [*maps, mean] if self.order == "torch" else [mean, *maps]
         y = jnp.concatenate(maps, axis=-1)
         y = self._pointwise(y, self.projection or self.features, "projection", train)
@@ -64,12 +64,7 @@ class ASPP(nn.Module):
 
     def _dilated(self, x: Array, rate: int, train: bool) -> Float[Array, "b ..."]:
         if self.form == "standard":
-            conv = ConvNorm(
-                self.features,
-                dilation=rate,
-                norm=self.norm,
-                name=f"rate{rate}",
-            )
+            conv = ConvNorm(self.features, dilation=rate, norm=self.norm, name=f"rate{rate}")
         else:
             conv = SeparableConv(
                 self.features,
@@ -118,12 +113,7 @@ class SummedASPP(nn.Module):
         return self._conv(self.features, 1, 1, f"{name}_fc8")(x)
 
     def _conv(self, features: int, kernel_size: int, rate: int, name: str) -> Conv:
-        return Conv(
-            features,
-            kernel_size=kernel_size,
-            dilation=rate,
-            name=name,
-        )
+        return Conv(features, kernel_size=kernel_size, dilation=rate, name=name)
 
 
 def _check(rates: tuple[int, ...], layer: str) -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.ops.resize import resize
+from jaxseg.ops import resize, spread
 
 
 class AttentionGate(nn.Module):
@@ -54,18 +54,15 @@ class AttentionGate(nn.Module):
             phi = self._norm("phi_norm")(phi, train=train)
         weight = self._conv(1, "psi")(nn.relu(theta + phi))
         if not paper:
-            return x * nn.sigmoid(self._norm("psi_norm")(weight, train=train))
+            weight = nn.sigmoid(self._norm("psi_norm")(weight, train=train))
+            return x * spread(weight, x.shape, x.dtype)
         weight = resize(nn.sigmoid(weight), x.shape[1:-1], "linear")
+        weight = spread(weight, x.shape, x.dtype)
         return self._norm("out_norm")(self._conv(c, "out")(x * weight), train=train)
 
     def _conv(self, features: int, name: str, size: int = 1, use_bias: bool = True) -> Conv:
         return Conv(
-            features,
-            kernel_size=size,
-            stride=size,
-            padding=0,
-            use_bias=use_bias,
-            name=name,
+            features, kernel_size=size, stride=size, padding=0, use_bias=use_bias, name=name
         )
 
     def _norm(self, name: str) -> Norm:

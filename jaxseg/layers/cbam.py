@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
 from jaxseg.layers.squeeze_excitation import reduced
+from jaxseg.ops import mean_over_space, spread
 
 
 class CBAM(nn.Module):
@@ -28,32 +29,25 @@ class CBAM(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
-        """Weigh. Raises UserError where the reduction leaves no channel."""
-        x = x * self._of_channels(x)
-        return x * self._of_pixels(x, train=train)
+        """``x`` weighted; same size and channels.
+
+        Raises UserError where the reduction leaves no channel.
+        """
+        x = x * spread(self._of_channels(x), x.shape, x.dtype)
+        return x * spread(self._of_pixels(x, train=train), x.shape, x.dtype)
 
     def _of_channels(self, x: Array) -> Float[Array, "b ..."]:
         c, space = x.shape[-1], tuple(range(1, x.ndim - 1))
         width = reduced(self, c, self.reduction)
         reduce = Conv(width, kernel_size=1, name="channel_reduce")
         expand = Conv(c, kernel_size=1, name="channel_expand")
-        mean = x.mean(space, keepdims=True, dtype=jnp.float32).astype(x.dtype)
-        most = x.max(space, keepdims=True)
+        mean = mean_over_space(x)
+        most = x.max(space, keepdims=True).astype(mean.dtype)
         return nn.sigmoid(expand(nn.relu(reduce(mean))) + expand(nn.relu(reduce(most))))
 
     def _of_pixels(self, x: Array, *, train: bool) -> Float[Array, "b ..."]:
         mean = x.mean(-1, keepdims=True, dtype=jnp.float32).astype(x.dtype)
         y = jnp.concatenate([x.max(-1, keepdims=True), mean], axis=-1)
-        y = Conv(
-            1,
-            kernel_size=self.kernel_size,
-            use_bias=False,
-            name="spatial_conv",
-        )(y)
-        norm = Norm(
-            self.norm,
-            activation="sigmoid",
-            momentum=0.99,
-            name="spatial_norm",
-        )
+        y = Conv(1, kernel_size=self.kernel_size, use_bias=False, name="spatial_conv")(y)
+        norm = Norm(self.norm, activation="sigmoid", momentum=0.99, name="spatial_norm")
         return norm(y, train=train)

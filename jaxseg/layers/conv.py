@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.ops.axes import Size, per_axis
 from jaxseg.ops.convolve import How, convolve
+from jaxseg.ops.spread import along_channels
 
 
 class Conv(nn.Module):
@@ -31,11 +32,11 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *t {self.features}"]:
-        """Convolve. Raises UserError where groups do not divide channels and features."""
+        """The convolved map. Raises UserError where groups do not divide channels and features."""
         how, size = self._how(x.ndim - 2), per_axis(self.kernel_size, x.ndim - 2, "kernel_size")
         self._check(x.shape[-1])
         shape = (*size, x.shape[-1] // self.groups, self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
         y = convolve(x, jnp.asarray(kernel, x.dtype), how)
         return add_bias(self, y) if self.use_bias else y
 
@@ -60,6 +61,6 @@ class Conv(nn.Module):
 
 
 def add_bias(module: nn.Module, y: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
-    """Add the parameter ``bias`` of ``module``, one number a channel, zero at first."""
-    bias = module.param("bias", nn.initializers.zeros, (y.shape[-1],))
-    return y + jnp.expand_dims(jnp.asarray(bias, y.dtype), tuple(range(y.ndim - 1)))
+    """``y + bias``, the parameter of ``module``: one number a channel, zero at first."""
+    bias = module.param("bias", nn.initializers.zeros, (y.shape[-1],), jnp.float32)
+    return y + along_channels(bias, y)

@@ -17,7 +17,7 @@ from jaxseg.ops.axes import Size
 
 
 class ConvLSTM(nn.Module):
-    """Hidden states of all times: ``c = f c + i tanh(j)``, ``h = o tanh(c)``, zero at first.
+    """The hidden states of all times: ``c = f c + i tanh(j)``, ``h = o tanh(c)``, zero at first.
 
     i, f, o are sigmoids, each gate (and j) a convolution of ``[x, h]``; ``forget_bias`` is added
     to f's before its sigmoid. ``peepholes``: i and f see the old c, o the new one, through one
@@ -39,7 +39,10 @@ class ConvLSTM(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t *s c"]) -> Float[Array, "b t *s k"]:
-        """``features`` channels, twice as many for ``both``. UserError where a kernel is even."""
+        """The states have ``features`` channels, twice as many for ``both``.
+
+        UserError where a kernel is even.
+        """
         sizes = (self.kernel_size,) if isinstance(self.kernel_size, int) else self.kernel_size
         if any(size % 2 == 0 for size in sizes):
             raise UserError(
@@ -50,11 +53,8 @@ class ConvLSTM(nn.Module):
         return jnp.concatenate([self._run(x, direction) for direction in directions], axis=-1)
 
     def _run(self, x: Array, direction: str) -> Array:
-        drive = Conv(
-            4 * self.features,
-            self.kernel_size,
-            name=f"{direction}_input",
-        )(x.reshape(-1, *x.shape[2:]))
+        enter = Conv(4 * self.features, self.kernel_size, name=f"{direction}_input")
+        drive = enter(x.reshape(-1, *x.shape[2:]))
         cell = nn.scan(
             _Cell,
             variable_broadcast="params",
@@ -85,19 +85,14 @@ class _Cell(nn.Module):
     def __call__(
         self, state: tuple[Float[Array, "b *s k"], Float[Array, "b *s k"]], drive: Array
     ) -> tuple[tuple[Float[Array, "b *s k"], Float[Array, "b *s k"]], Float[Array, "b *s k"]]:
-        """One time: the new (h, c), and h."""
+        """The new (h, c) of one time, and h."""
         hidden, memory = state
-        recurrent = Conv(
-            4 * self.features,
-            self.kernel_size,
-            use_bias=False,
-            name="hidden",
-        )(hidden)
+        recurrent = Conv(4 * self.features, self.kernel_size, use_bias=False, name="hidden")(hidden)
         gates = (drive + recurrent).astype(jnp.float32)
         enter, new, forget, leave = jnp.split(gates, 4, axis=-1)
         if self.peepholes:
             shape = (3, self.features)
-            weights = self.param("peephole", nn.initializers.zeros, shape)
+            weights = self.param("peephole", nn.initializers.zeros, shape, jnp.float32)
             weights = jnp.asarray(weights, jnp.float32)
             of_enter, of_forget, of_leave = (
                 jnp.expand_dims(w, tuple(range(memory.ndim - 1))) for w in weights

@@ -31,7 +31,7 @@ class ConvNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *t k"]:
-        """Sizes as of ``Conv``."""
+        """The sizes are as of ``Conv``."""
         x = Conv(
             self.features,
             kernel_size=self.kernel_size,

@@ -31,7 +31,7 @@ class DenseBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
-        """``c + layers * growth`` channels."""
+        """The map has ``c + layers * growth`` channels."""
         for i in range(self.layers):
             y = x
             if self.bottleneck is not None:
@@ -49,9 +49,4 @@ class DenseBlock(nn.Module):
         return Norm(self.norm, activation=self.activation, name=name)
 
     def _conv(self, features: int, kernel_size: int, name: str) -> Conv:
-        return Conv(
-            features,
-            kernel_size,
-            use_bias=self.use_bias or self.norm == "none",
-            name=name,
-        )
+        return Conv(features, kernel_size, use_bias=self.use_bias or self.norm == "none", name=name)

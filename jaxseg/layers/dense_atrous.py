@@ -47,9 +47,6 @@ class DenseAtrous(nn.Module):
         """The convolution of that name, made where it is first asked for; rate 0 is the 1x1."""
         if name not in convs:
             convs[name] = Conv(
-                channels,
-                kernel_size=3 if rate else 1,
-                dilation=rate or 1,
-                name=name,
+                channels, kernel_size=3 if rate else 1, dilation=rate or 1, name=name
             )
         return convs[name]

@@ -24,10 +24,8 @@ class DenseUpsampling(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *t {self.features}"]:
-        """The map, each axis ``factor`` times as long."""
+        """A map with each axis ``factor`` times as long."""
         conv = Conv(
-            self.features * self.factor ** (x.ndim - 2),
-            kernel_size=self.kernel_size,
-            name="conv",
+            self.features * self.factor ** (x.ndim - 2), kernel_size=self.kernel_size, name="conv"
         )
         return pixel_shuffle(conv(x), self.factor)

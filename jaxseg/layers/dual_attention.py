@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.squeeze_excitation import reduced
+from jaxseg.ops import along_channels
 from jaxseg.ops.attend import attend, to_image, to_tokens
 
 
@@ -27,7 +28,10 @@ class PositionAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
-        """Attend. Raises UserError where the reduction leaves no channel."""
+        """``x`` with what it attends to; same size and channels.
+
+        Raises UserError where the reduction leaves no channel.
+        """
         c = x.shape[-1]
         narrow = reduced(self, c, self.reduction)
         query, key, value = (
@@ -49,7 +53,7 @@ class ChannelAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
-        """Attend."""
+        """``x`` with what its channels attend to; same size and channels."""
         flat = to_tokens(x)[:, :, 0]
         energy = jnp.einsum("bnc,bnd->bcd", flat, flat, preferred_element_type=jnp.float32)
         if self.form == "released":
@@ -63,5 +67,5 @@ def add_scaled(
     module: nn.Module, x: Float[Array, "b *s c"], y: Float[Array, "b *s c"]
 ) -> Float[Array, "b *s c"]:
     """``x + gamma * y`` with the parameter ``gamma`` of ``module``, zero at first."""
-    gamma = module.param("gamma", nn.initializers.zeros, (1,))  # pyright: ignore
-    return x + jnp.asarray(gamma, x.dtype)[0] * y
+    gamma = module.param("gamma", nn.initializers.zeros, (1,), jnp.float32)
+    return x + along_channels(gamma, y) * y

@@ -13,9 +13,9 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
+from jaxseg.ops import mean_over_space, resize, spread
 from jaxseg.ops.average_pool import average_pool
 from jaxseg.ops.pool import max_pool
-from jaxseg.ops.resize import resize
 
 
 class FeaturePyramidAttention(nn.Module):
@@ -44,7 +44,7 @@ class FeaturePyramidAttention(nn.Module):
         """The size stays."""
         self._check(x)
         block = functools.partial(self._block, train=train)
-        mean = block(x.mean(range(1, x.ndim - 1), keepdims=True), self.features, 1, "global")
+        mean = block(mean_over_space(x), self.features, 1, "global")
         main = block(x, self.features, 1, "main")
         pool = max_pool if self.pool == "max" else average_pool
         down1 = block(pool(x, 2), self.width, 7, "down1")
@@ -53,7 +53,8 @@ class FeaturePyramidAttention(nn.Module):
         sum3 = block(down3, self.width, 3, "level3")
         sum2 = block(down2, self.width, 5, "level2") + self._like(sum3, down2)
         sum1 = block(down1, self.width, 7, "level1") + self._like(sum2, down1)
-        return main * self._like(sum1, x) + mean
+        weight = spread(self._like(sum1, x), main.shape, main.dtype)
+        return main * weight + spread(mean, main.shape, main.dtype)
 
     def _like(self, x: Array, y: Array) -> Float[Array, "b ..."]:
         return resize(x, y.shape[1:-1], "linear", align_corners=self.align_corners)

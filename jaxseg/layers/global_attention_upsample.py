@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.ops.resize import resize
+from jaxseg.ops import mean_over_space, resize, spread
 
 
 class GlobalAttentionUpsample(nn.Module):
@@ -38,11 +38,10 @@ class GlobalAttentionUpsample(nn.Module):
                 f"GlobalAttentionUpsample {self.name}: low {low.shape} and high {high.shape}; "
                 "both need the same number of axes"
             )
-        mean = high.mean(range(1, high.ndim - 1), keepdims=True)
-        weight = self._conv_norm(mean, high.shape[-1], "gate", train)
+        weight = self._conv_norm(mean_over_space(high), high.shape[-1], "gate", train)
         local = self._conv_norm(low, high.shape[-1], "local", train)
         high = resize(high, low.shape[1:-1], "linear", align_corners=self.align_corners)
-        return high + local * weight
+        return high + local * spread(weight, local.shape, local.dtype)
 
     def _conv_norm(self, x: Array, features: int, role: str, train: bool) -> Float[Array, "b ..."]:
         x = Conv(
@@ -52,8 +51,6 @@ class GlobalAttentionUpsample(nn.Module):
             name=f"{role}_conv",
         )(x)
         norm = Norm(
-            self.norm,
-            activation=self.gate if role == "gate" else "relu",
-            name=f"{role}_norm",
+            self.norm, activation=self.gate if role == "gate" else "relu", name=f"{role}_norm"
         )
         return norm(x, train=train)

@@ -14,7 +14,7 @@ from jaxseg.ops.convolve import How, convolve
 
 
 class Head(nn.Module):
-    """Logits, computed in float32 from features of the network's dtype; keeps the size.
+    """A convolution to float32 logits, from features of the network's dtype; the size stays.
 
     The gradient that it hands back is of that dtype, as every other layer's: a float32 copy of the
     largest map of the network would be written in either direction. Parameters are those of `Conv`.
@@ -25,12 +25,12 @@ class Head(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s {self.features}"]:
-        """``[b *s k]`` in float32."""
+        """Logits ``[b *s k]`` in float32."""
         rank = x.ndim - 2
         size = per_axis(self.kernel_size, rank, "kernel_size")
         how = How((1,) * rank, tuple(k // 2 for k in size), (1,) * rank)
         shape = (*size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
         kernel = jnp.asarray(kernel, jnp.float32)
         project = convolve if x.dtype == jnp.float32 else _widened
         return add_bias(self, project(x, kernel, how))
@@ -38,7 +38,7 @@ class Head(nn.Module):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _widened(x: Array, kernel: Array, how: How) -> Array:
-    """Float32 logits of a narrow map; with one tap, a matmul that widens x as it reads it."""
+    """The convolution of x in float32; of one tap it is a matmul that widens x as it reads it."""
     wide = x.astype(jnp.float32)
     if math.prod(kernel.shape[:-2]) > 1:
         return convolve(wide, kernel, how)

@@ -17,7 +17,7 @@ from jaxseg.layers.activation import Activation
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.conv_norm import ConvNorm
 from jaxseg.layers.norm import Kind
-from jaxseg.ops.fit import Size
+from jaxseg.ops.fit import Sizes
 from jaxseg.ops.pool import max_pool
 
 
@@ -48,11 +48,7 @@ class InceptionBlock(nn.Module):
 
     def _conv(self, kernel_size: int, name: str, activation: Activation = "relu") -> ConvNorm:
         return ConvNorm(
-            self.features,
-            kernel_size,
-            norm=self.norm,
-            activation=activation,
-            name=name,
+            self.features, kernel_size, norm=self.norm, activation=activation, name=name
         )
 
 
@@ -69,7 +65,7 @@ class HybridPool(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *t c"]:
-        """The map, each axis a ``stride``-th as long; UserError where one is no multiple of it."""
+        """Each axis is a ``stride``-th as long; UserError where one is not a multiple of it."""
         step = self.stride
         if any(isinstance(n, int) and n % step for n in x.shape[1:-1]):
             fitting = tuple(step * math.ceil(n / step) for n in x.shape[1:-1])
@@ -95,7 +91,7 @@ def _largest(x: Array, step: int) -> Array:
     return x
 
 
-def spectral_pool(x: Float[Array, "b *s c"], size: Size) -> Float[Array, "b *t c"]:
+def spectral_pool(x: Float[Array, "b *s c"], size: Sizes) -> Float[Array, "b *t c"]:
     """The ``size`` lowest frequencies of each axis, transformed back: keeps the mean.
 
     Spectral Representations for Convolutional Neural Networks, Rippel et al. 2015,

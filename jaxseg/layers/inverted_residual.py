@@ -41,14 +41,9 @@ class InvertedResidual(nn.Module):
     def __call__(
         self, x: Float[Array, "b *s c"], *, train: bool
     ) -> Float[Array, "b *t {self.features}"]:
-        """Sizes as of ``Conv``."""
+        """The sizes are as of ``Conv``."""
         conv = functools.partial(Conv, use_bias=self.norm == "none")
-        norm = functools.partial(
-            Norm,
-            self.norm,
-            epsilon=self.epsilon,
-            momentum=self.momentum,
-        )
+        norm = functools.partial(Norm, self.norm, epsilon=self.epsilon, momentum=self.momentum)
         y = x
         if self.width != x.shape[-1]:
             y = checkpoint_name(conv(self.width, kernel_size=1, name="expand_conv")(y), "conv")

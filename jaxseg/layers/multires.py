@@ -31,7 +31,7 @@ class MultiResBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
-        """Raises UserError where ``width`` is too small to be divided."""
+        """The size stays. Raises UserError where ``width`` is too small to be divided."""
         widths = _widths(self.width, self.alpha)
         if min(widths) < 1:
             raise UserError(
@@ -77,7 +77,7 @@ class ResPath(nn.Module):
 
 
 class _ConvBias(nn.Module):
-    """Convolution, batch norm without scale, bias, activation."""
+    """A convolution, a batch norm without scale, a bias and an activation."""
 
     features: int
     kernel_size: Size
@@ -85,12 +85,7 @@ class _ConvBias(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
-        x = Conv(
-            self.features,
-            self.kernel_size,
-            use_bias=False,
-            name="conv",
-        )(x)
+        x = Conv(self.features, self.kernel_size, use_bias=False, name="conv")(x)
         x = Norm(affine=False, epsilon=EPSILON, momentum=MOMENTUM, name="norm")(x, train=train)
         return activated(self, add_bias(self, x), self.activation)
 

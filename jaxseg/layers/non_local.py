@@ -3,7 +3,7 @@
 Wang, Girshick, Gupta, He 2018, https://arxiv.org/abs/1711.07971 (NonLocal).
 Wang, Zou, Shen, Ji 2020 (Non-local U-Nets), https://arxiv.org/abs/1812.04103 (GlobalAggregation).
 
-Both compute the softmax in blocks of queries (layers.attend): memory grows with the number of
+Both compute the softmax in blocks of queries (ops.attend): memory grows with the number of
 pixels, not with its square.
 """
 
@@ -17,6 +17,7 @@ from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
 from jaxseg.layers.transposed import TransposedConv
+from jaxseg.ops import along_channels
 from jaxseg.ops.attend import Weighing, attend, to_image, to_tokens
 from jaxseg.ops.pool import max_pool
 
@@ -43,7 +44,10 @@ class NonLocal(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
-        """Aggregate. Raises UserError where ``pool`` leaves no pixel."""
+        """``x`` with what it attends to; same size and channels.
+
+        UserError where ``pool`` leaves no pixel.
+        """
         self._check(x)
         c = x.shape[-1]
         width = self.width or max(1, c // 2)
@@ -65,14 +69,10 @@ class NonLocal(nn.Module):
         if self.norm == "none":
             return y
         zeros = nn.initializers.zeros
-        scale = self.param("scale", zeros, (y.shape[-1],))
-        bias = self.param("bias", zeros, (y.shape[-1],))
+        scale = self.param("scale", zeros, (y.shape[-1],), jnp.float32)
+        bias = self.param("bias", zeros, (y.shape[-1],), jnp.float32)
         y = Norm(self.norm, affine=False, name="norm")(y, train=train)
-        scale, bias = (
-            jnp.expand_dims(jnp.asarray(a, y.dtype), tuple(range(y.ndim - 1)))
-            for a in (scale, bias)
-        )
-        return y * scale + bias
+        return y * along_channels(scale, y) + along_channels(bias, y)
 
     def _check(self, x: Array) -> None:
         size = x.shape[1:-1]
@@ -110,7 +110,7 @@ class GlobalAggregation(nn.Module):
     def __call__(
         self, x: Float[Array, "b *s c"], *, train: bool
     ) -> Float[Array, "b *t {self.features}"]:
-        """Aggregate. Raises UserError where heads do not divide the width."""
+        """The aggregated map. Raises UserError where heads do not divide the width."""
         width = self.width or self.features
         if width % self.heads:
             raise UserError(
@@ -133,12 +133,7 @@ class GlobalAggregation(nn.Module):
         if self.size == "down":
             return Conv(width, stride=2, name="query")
         return TransposedConv(
-            width,
-            kernel_size=3,
-            stride=2,
-            padding=1,
-            output_padding=1,
-            name="query",
+            width, kernel_size=3, stride=2, padding=1, output_padding=1, name="query"
         )
 
     def _pointwise(self, features: int, name: str) -> Conv:

@@ -36,7 +36,7 @@ class Norm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
-        """Normalise. Raises UserError where groups do not divide the channels."""
+        """The normalised map. Raises UserError where groups do not divide the channels."""
         if self.kind == "none":
             return activated(self, x, self.activation)
         scale, bias = self._affine(x.shape[-1])
@@ -51,8 +51,8 @@ class Norm(nn.Module):
     def _affine(self, channels: int) -> tuple[Channels, Channels]:
         if not self.affine:
             return jnp.ones((1, channels)), jnp.zeros((1, channels))
-        scale = self.param("scale", nn.initializers.ones, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
         return jnp.asarray(scale, jnp.float32)[None], jnp.asarray(bias, jnp.float32)[None]
 
     def _batch(self, x, scale, bias, how: How, *, train: bool) -> Array:

@@ -14,15 +14,14 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.layers.conv_norm import ConvNorm
 from jaxseg.layers.norm import Kind
-from jaxseg.ops.average_pool import adaptive_average_pool
-from jaxseg.ops.resize import resize
+from jaxseg.ops import adaptive_average_pool, resize, spread
 
 
 class PyramidPooling(nn.Module):
-    """x beside itself pooled to each number of ``bins`` an axis, reduced, and enlarged again.
+    """A map beside itself pooled to each number of ``bins`` an axis, reduced, and enlarged again.
 
     A branch is adaptive pooling, a 1x1 ``ConvNorm`` to ``features`` (None: the channels of x
-    divided among the bins), linear upsampling. Fusing the result is the model's.
+    split across the bins), linear upsampling. Fusing the result is the model's.
 
     The paper's networks are the defaults. Others differ: ``order`` ``input_last``, and no norm in
     the branch of a single bin (``norm_of_one="none"``: PyTorch cannot train one on a batch of
@@ -48,13 +47,13 @@ class PyramidPooling(nn.Module):
 
     def _branch(self, x: Array, bins: int, train: bool) -> Float[Array, "b ..."]:
         rank, size = x.ndim - 2, x.shape[1:-1]
-        if bins == 1:
-            pooled = (jnp.mean if self.pool == "mean" else jnp.max)(
-                x, range(1, x.ndim - 1), keepdims=True
-            )
+        # In float32: the few pixels cost nothing, a norm of them asks for digits that bfloat16
+        # has not, and the gradient of each is a sum over many.
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        if self.pool == "mean":
+            pooled = adaptive_average_pool(x.astype(wide), (bins,) * rank)
         else:
-            pool = adaptive_average_pool if self.pool == "mean" else _adaptive_max_pool
-            pooled = pool(x, (bins,) * rank)
+            pooled = _adaptive_max_pool(x, (bins,) * rank).astype(wide)
         conv = ConvNorm(
             self._features(x.shape[-1]),
             kernel_size=1,
@@ -63,21 +62,21 @@ class PyramidPooling(nn.Module):
         )
         y = conv(pooled, train=train)
         if bins == 1:
-            return jnp.broadcast_to(y, (*x.shape[:-1], y.shape[-1]))
-        return resize(y, size, "linear", align_corners=self.align_corners)
+            return spread(y, (*x.shape[:-1], y.shape[-1]), x.dtype)
+        return resize(y, size, "linear", align_corners=self.align_corners).astype(x.dtype)
 
     def _features(self, channels: int) -> int:
         features = channels // len(self.bins) if self.features is None else self.features
         if features < 1:
             raise UserError(
-                f"PyramidPooling {self.name}: {channels} channels are too few to be divided "
-                f"among bins={self.bins}; set features"
+                f"PyramidPooling {self.name}: {channels} channels are too few to be split "
+                f"across bins={self.bins}; set features"
             )
         return features
 
 
 def _adaptive_max_pool(x: Array, size: tuple[int, ...]) -> Float[Array, "b ..."]:
-    """Bin i of m holds pixels ``floor(i n / m)`` to ``ceil((i + 1) n / m)``, as for averages."""
+    """The largest of each bin, which holds the pixels of `adaptive_average_pool`'s."""
     for axis, (n, bins) in enumerate(zip(x.shape[1:-1], size, strict=True), start=1):
         edges = [(i * n // bins, ((i + 1) * n + bins - 1) // bins) for i in range(bins)]
         pixels = [jax.lax.slice_in_dim(x, *edge, axis=axis) for edge in edges]

@@ -59,9 +59,4 @@ class RecurrentConv(nn.Module):
         return y
 
     def _conv(self, name: str, *, use_bias: bool) -> Conv:
-        return Conv(
-            self.features,
-            self.kernel_size,
-            use_bias=use_bias,
-            name=name,
-        )
+        return Conv(self.features, self.kernel_size, use_bias=use_bias, name=name)

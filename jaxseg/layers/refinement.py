@@ -17,7 +17,7 @@ from jaxseg.ops.resize import resize
 
 
 class ResidualConvUnit(nn.Module):
-    """RCU: ``x + conv(relu(conv(relu(x))))``, the first with a bias (figure 3b)."""
+    """The unit RCU: ``x + conv(relu(conv(relu(x))))``, the first with a bias (figure 3b)."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
@@ -30,7 +30,7 @@ class ResidualConvUnit(nn.Module):
 
 
 class MultiResolutionFusion(nn.Module):
-    """MRF: a 3x3 convolution of each map, the coarser ones enlarged to the finest, sum (figure 3c).
+    """The sum MRF: each map convolved by 3x3 and enlarged to the finest (figure 3c).
 
     Enlarged bilinearly with corners aligned, as in the code. A single map is convolved too; the
     network does without there.
@@ -40,7 +40,7 @@ class MultiResolutionFusion(nn.Module):
 
     @nn.compact
     def __call__(self, maps: Sequence[Float[Array, "b ..."]]) -> Float[Array, "b ..."]:
-        """Maps finest first; the sum has the size of the first."""
+        """The maps come finest first; the sum has the size of the first."""
         if not maps:
             raise UserError(f"MultiResolutionFusion {self.name}: no map given; give one or more")
         total, size = None, maps[0].shape[1:-1]
@@ -53,7 +53,7 @@ class MultiResolutionFusion(nn.Module):
 
 
 class ChainedResidualPooling(nn.Module):
-    """CRP: ReLU, then a chain of pooling and convolution, each link added to the sum (figure 3d).
+    """The chain CRP: ReLU, then pooling and convolution, each link added to the sum (figure 3d).
 
     ``pool_conv`` is the paper's order, of the released VOC weights; ``conv_pool`` that of the
     authors' improved code. The paper draws 2 links, the released networks have 4.

@@ -1,12 +1,12 @@
-"""Residual blocks, basic or bottleneck: activated after the sum, or before the convolutions.
+"""Residual blocks, basic or bottleneck: activated after the sum, or before each convolution.
 
-`ResidualBlock`: Deep Residual Learning, He et al. 2016, https://arxiv.org/abs/1512.03385, figure 5.
-`PreactivatedBlock`: Identity Mappings in Deep Residual Networks, He et al. 2016,
+After it: Deep Residual Learning, He et al. 2016, https://arxiv.org/abs/1512.03385, figure 5.
+Before: Identity Mappings in Deep Residual Networks, He et al. 2016,
 https://arxiv.org/abs/1603.05027, figure 4e. Groups: ResNeXt, Xie et al. 2017,
 https://arxiv.org/abs/1611.05431, figure 3c.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -22,18 +22,16 @@ from jaxseg.layers.norm import Kind, Norm
 from jaxseg.ops.average_pool import average_pool
 from jaxseg.ops.axes import Size, per_axis
 
-Form = Literal["basic", "bottleneck"]
-
 
 class ResidualBlock(nn.Module):
-    """``activation(x + branch(x))``; no convolution has a bias where a norm is.
+    """``activation(shortcut(x) + branch(x))``: the block of ResNet and ResNeXt.
 
     ``features`` are those of the output. The branch is two 3x3 convolutions (basic) or 1x1, 3x3,
-    1x1 (bottleneck); ``width`` is that of the first 3x3, ``features`` (basic) or a quarter of them
-    (bottleneck) where None; ResNeXt-101 32x8d's first stage is ``ResidualBlock(256,
-    kind="bottleneck", width=256, groups=32)``. The stride is in the first 3x3 (torchvision's
-    "v1.5"; the paper's bottleneck has it in the first 1x1); each 3x3 has ``dilation`` and
-    ``groups``.
+    1x1 (bottleneck), each with its norm; ``width`` is that of the first 3x3, ``features`` (basic)
+    or a quarter of them (bottleneck) where None; ResNeXt-101 32x8d's first stage is
+    ``ResidualBlock(256, kind="bottleneck", width=256, groups=32)``. The stride is in the first 3x3
+    (torchvision's "v1.5"; the first paper's bottleneck has it in the first 1x1); each 3x3 has
+    ``dilation`` and ``groups``. Where a norm is, convolutions have no bias.
 
     ``shortcut`` says how x follows a change of size or width; without one it is x itself:
     ``conv`` a strided 1x1 convolution and norm; ``average`` an average pooling, then the 1x1 where
@@ -43,7 +41,7 @@ class ResidualBlock(nn.Module):
     """
 
     features: int
-    kind: Form = "basic"
+    kind: Literal["basic", "bottleneck"] = "basic"
     width: int | None = None
     stride: Size = 1
     dilation: Size = 1
@@ -55,39 +53,35 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *t k"]:
-        """Sizes as of ``Conv``. Raises UserError where the shortcut cannot follow the branch."""
+        """The sizes are as of ``Conv``.
+
+        Raises UserError where the shortcut cannot follow the branch.
+        """
         y, convs = x, _convs(self)
         for i, fields in enumerate(convs, start=1):
             activation = self.activation if i < len(convs) else "none"
-            conv = ConvNorm(norm=self.norm, activation=activation, name=f"conv{i}", **fields)
-            y = conv(y, train=train)
+            y = self._conv_norm(f"conv{i}", activation=activation, **fields)(y, train=train)
         y = _dropped(self, y, train=train)
-        return activated(self, self._shortcut(x, train=train) + y, self.activation)
+        x, stride = _fitted(self, x)
+        if stride is not None:
+            fields = {"features": self.features, "kernel_size": 1, "stride": stride}
+            x = self._conv_norm("shortcut", activation="none", **fields)(x, train=train)
+        return activated(self, x + y, self.activation)
 
-    def _shortcut(self, x: Array, *, train: bool) -> Array:
-        x, stride, projects = _resized(self, x)
-        if not projects:
-            return x
-        conv = ConvNorm(
-            self.features,
-            kernel_size=1,
-            stride=stride,
-            norm=self.norm,
-            activation="none",
-            name="shortcut",
-        )
-        return conv(x, train=train)
+    def _conv_norm(self, name: str, **fields: Any) -> ConvNorm:
+        return ConvNorm(norm=self.norm, name=name, **fields)
 
 
 class PreactivatedBlock(nn.Module):
-    """``x + branch(x)``, in which norm and activation precede each convolution.
+    """``shortcut(x) + branch(x)``, norm and activation before each convolution of the branch.
 
-    The fields are as in `ResidualBlock`; the 1x1 of a ``conv`` shortcut has no norm, and that of
-    ``preactivated`` is one of ``activation(norm(x))`` (He's code, Non-local U-Nets).
+    The fields are those of ``ResidualBlock``. ``shortcut`` has one form more, and its convolution
+    no norm: ``preactivated`` is the strided 1x1 convolution of ``activation(norm(x))``, which the
+    branch begins with (He's code, Non-local U-Nets), ``conv`` that of x.
     """
 
     features: int
-    kind: Form = "basic"
+    kind: Literal["basic", "bottleneck"] = "basic"
     width: int | None = None
     stride: Size = 1
     dilation: Size = 1
@@ -99,33 +93,33 @@ class PreactivatedBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *t k"]:
-        """Sizes as of ``Conv``. Raises UserError where the shortcut cannot follow the branch."""
+        """The sizes are as of ``Conv``.
+
+        Raises UserError where the shortcut cannot follow the branch.
+        """
         y = first = x
         for i, fields in enumerate(_convs(self), start=1):
-            y = Norm(self.norm, activation=self.activation, name=f"norm{i}")(y, train=train)
+            norm = Norm(self.norm, activation=self.activation, name=f"norm{i}")
+            y = norm(y, train=train)
             first = y if i == 1 else first
-            y = Conv(use_bias=self.norm == "none", name=f"conv{i}", **fields)(y)
+            y = self._conv(f"conv{i}", **fields)(y)
         y = _dropped(self, y, train=train)
-        changes = _changes(self, x)
-        x = first if changes and self.shortcut == "preactivated" else x
-        x, stride, projects = _resized(self, x, changes=changes)
-        if projects:
-            conv = Conv(
-                self.features,
-                kernel_size=1,
-                stride=stride,
-                use_bias=self.norm == "none",
-                name="shortcut",
-            )
-            x = conv(x)
+        of_first = self.shortcut == "preactivated" and _changes(self, x)
+        x, stride = _fitted(self, first if of_first else x)
+        if stride is not None:
+            fields = {"features": self.features, "kernel_size": 1, "stride": stride}
+            x = self._conv("shortcut", **fields)(x)
         return x + y
+
+    def _conv(self, name: str, **fields: Any) -> Conv:
+        return Conv(use_bias=self.norm == "none", name=name, **fields)
 
 
 Block = ResidualBlock | PreactivatedBlock
 
 
-def _convs(block: Block) -> list[dict]:
-    """The fields of the convolutions of the branch."""
+def _convs(block: Block) -> list[dict[str, Any]]:
+    """The fields of each convolution of the branch."""
     spread = {"kernel_size": 3, "dilation": block.dilation, "groups": block.groups}
     width, point = block.width, {"kernel_size": 1}
     if block.kind == "basic":
@@ -137,28 +131,29 @@ def _convs(block: Block) -> list[dict]:
 
 
 def _dropped(block: Block, y: Array, *, train: bool) -> Array:
-    if not block.drop_path:
-        return y
-    return StochasticDepth(block.drop_path, name="drop")(y, train=train)
+    return StochasticDepth(block.drop_path, name="drop")(y, train=train) if block.drop_path else y
 
 
 def _changes(block: Block, x: Array) -> bool:
-    """Whether the block changes size or width."""
+    """Whether the branch changes the size or the width of x."""
     strides = per_axis(block.stride, x.ndim - 2, "stride")
     return x.shape[-1] != block.features or max(strides) > 1
 
 
-def _resized(block: Block, x: Array, *, changes: bool | None = None) -> tuple[Array, Size, bool]:
-    """The shortcut before its 1x1, the stride that is left for that, and whether there is one."""
-    if not (_changes(block, x) if changes is None else changes):
-        return x, 1, False
+def _fitted(block: Block, x: Array) -> tuple[Array, Size | None]:
+    """``x`` on the shortcut's way, and the stride of the 1x1 convolution that it still needs.
+
+    None where it needs none.
+    """
+    if not _changes(block, x):
+        return x, None
     if block.shortcut == "pad":
-        return _padded(block, x), 1, False
-    if block.shortcut == "average":
-        # An odd size leaves a last window of fewer pixels, as the convolution's last is.
-        x = average_pool(x, block.stride, ceil_mode=True, count_include_pad=False)
-        return x, 1, x.shape[-1] != block.features
-    return x, block.stride, True
+        return _padded(block, x), None
+    if block.shortcut != "average":
+        return x, block.stride
+    # An odd size leaves a last window of fewer pixels, as the convolution's last is.
+    averaged = average_pool(x, block.stride, ceil_mode=True, count_include_pad=False)
+    return averaged, None if x.shape[-1] == block.features else 1
 
 
 def _padded(block: Block, x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Reversible residual blocks: the backward pass computes the activations again from the outputs.
+"""Reversible residual blocks: the backward pass computes activations again, from the outputs.
 
 The Reversible Residual Network, Gomez et al. 2017, https://arxiv.org/abs/1707.04585, equations 6
 to 8 and algorithm 1; in 3-D: A Partially Reversible U-Net for Memory-Efficient Volumetric Image
@@ -38,18 +38,8 @@ class PreactivatedConv(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
         """Size and width stay."""
-        norm = Norm(
-            self.norm,
-            self.groups,
-            activation=self.activation,
-            name="norm",
-        )
-        conv = Conv(
-            x.shape[-1],
-            self.kernel_size,
-            use_bias=self.norm == "none",
-            name="conv",
-        )
+        norm = Norm(self.norm, self.groups, activation=self.activation, name="norm")
+        conv = Conv(x.shape[-1], self.kernel_size, use_bias=self.norm == "none", name="conv")
         return conv(norm(x, train=train))
 
 
@@ -86,7 +76,7 @@ class ReversibleSequence(nn.Module):
         return jnp.concatenate(halves, axis=-1).astype(x.dtype)
 
     def _plain(self, names: list[str], halves: Halves, dtype: Any, *, train: bool) -> Halves:
-        """The sequence by submodules, which makes the parameters."""
+        """The blocks as written above, by submodules: makes the parameters."""
         branches = [self.branch.clone(parent=self, name=name) for name in names]
 
         def apply(branch, _, x):
@@ -95,7 +85,7 @@ class ReversibleSequence(nn.Module):
         return _forward(apply, branches, [None] * len(names), halves)[0]
 
     def _reversible(self, names: list[str], halves: Halves, dtype: Any, *, train: bool) -> Halves:
-        """The sequence by pure functions, which the backward pass can call again."""
+        """The blocks by pure functions, which the backward pass can call again."""
         branch, trees = self.branch.clone(parent=None), self.variables
         variables = [
             {kind: trees[kind][name] for kind in trees if name in trees[kind]} for name in names

@@ -10,7 +10,7 @@ from jaxseg.ops.axes import Size
 
 
 class SeparableConv(nn.Module):
-    """``before``, depthwise, [norm], ``between``, pointwise, norm, ``after``.
+    """A chain: ``before``, depthwise, [norm], ``between``, pointwise, norm, ``after``.
 
     The defaults are MobileNet's (Howard et al. 2017, https://arxiv.org/abs/1704.04861, figure 3).
     Xception's (Chollet 2017, https://arxiv.org/abs/1610.02357, figure 5) is ``before="relu",
@@ -33,7 +33,7 @@ class SeparableConv(nn.Module):
     def __call__(
         self, x: Float[Array, "b *s c"], *, train: bool
     ) -> Float[Array, "b *t {self.features}"]:
-        """Sizes as of ``Conv``."""
+        """The sizes are as of ``Conv``."""
         between = self.norm if self.norm_between else "none"
         x = activated(self, x, self.before)
         x = Conv(
@@ -46,12 +46,7 @@ class SeparableConv(nn.Module):
             name="depthwise",
         )(x)
         x = self._norm(between, self.between, "depthwise_norm")(x, train=train)
-        x = Conv(
-            self.features,
-            kernel_size=1,
-            use_bias=self.norm == "none",
-            name="pointwise",
-        )(x)
+        x = Conv(self.features, kernel_size=1, use_bias=self.norm == "none", name="pointwise")(x)
         return self._norm(self.norm, self.after, "pointwise_norm")(x, train=train)
 
     def _norm(self, kind: Kind, activation: Activation, name: str) -> Norm:

@@ -29,23 +29,18 @@ class SpatialReductionAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
-        """Attend. Raises UserError where heads do not divide channels, or nothing is left."""
+        """The attended map, of the size of x.
+
+        Raises UserError where heads do not divide channels, or nothing is left.
+        """
         self._check(x)
         c, small = x.shape[-1], x
         if self.reduction > 1:
             small = Conv(
-                c,
-                kernel_size=self.reduction,
-                stride=self.reduction,
-                padding=0,
-                name="reduce",
+                c, kernel_size=self.reduction, stride=self.reduction, padding=0, name="reduce"
             )(x)
-            small = nn.LayerNorm(
-                epsilon=1e-5,
-                dtype=x.dtype,
-                use_fast_variance=False,
-                name="norm",
-            )(small)
+            norm = nn.LayerNorm(epsilon=1e-5, dtype=x.dtype, use_fast_variance=False, name="norm")
+            small = norm(small)
         query = to_tokens(self._linear(c, "query", self.use_bias)(x), self.heads)
         both = to_tokens(self._linear(2 * c, "key_value", self.use_bias)(small), 2 * self.heads)
         key, value = both[:, :, : self.heads], both[:, :, self.heads :]

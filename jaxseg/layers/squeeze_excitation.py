@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.layers.activation import Activation, activated
 from jaxseg.layers.conv import Conv
-from jaxseg.ops.activation import Fixed, activate
+from jaxseg.ops import mean_over_space, spread
 
 
 class SqueezeExcitation(nn.Module):
@@ -28,18 +28,19 @@ class SqueezeExcitation(nn.Module):
     reduction: int = 16
     width: int | None = None
     activation: Activation = "relu"
-    gate: Fixed = "sigmoid"
+    gate: Activation = "sigmoid"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
-        """Weigh the channels. Raises UserError where the reduction leaves no channel."""
+        """``x`` with weighted channels. Raises UserError where the reduction leaves no channel."""
         c = x.shape[-1]
         width = reduced(self, c, self.reduction, self.width)
-        y = x.mean(range(1, x.ndim - 1), keepdims=True, dtype=jnp.float32).astype(x.dtype)
+        y = mean_over_space(x)
         y = Conv(width, kernel_size=1, name="reduce")(y)
         y = activated(self, y, self.activation)
         y = Conv(c, kernel_size=1, name="expand")(y)
-        return x * activate(y, self.gate)
+        y = activated(self, y, self.gate, "gate_slope")
+        return x * spread(y, x.shape, x.dtype)
 
 
 class SpatialExcitation(nn.Module):
@@ -47,9 +48,9 @@ class SpatialExcitation(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
-        """Weigh the pixels."""
+        """``x`` with weighted pixels."""
         y = Conv(1, kernel_size=1, name="squeeze")(x)
-        return x * nn.sigmoid(y)
+        return x * spread(nn.sigmoid(y), x.shape, x.dtype)
 
 
 class ConcurrentExcitation(nn.Module):
@@ -65,7 +66,7 @@ class ConcurrentExcitation(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
-        """Weigh both."""
+        """``x`` with weighted channels and pixels."""
         by_channel = SqueezeExcitation(self.reduction, name="channel")(x)
         by_pixel = SpatialExcitation(name="spatial")(x)
         if self.combine == "max":

@@ -1,9 +1,12 @@
-"""Activations by name that have no parameters; `layers.activation` has those that learn."""
+"""Activations by name."""
 
 from typing import Literal
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from jaxseg.ops.spread import along_channels
 
 Fixed = Literal[
     "none",
@@ -17,6 +20,7 @@ Fixed = Literal[
     "sigmoid",
     "hard_sigmoid",
 ]
+"""Activations without parameters."""
 
 _FUNCTIONS = {
     "none": lambda x: x,
@@ -35,3 +39,11 @@ _FUNCTIONS = {
 def activate(x: Float[Array, "..."], kind: Fixed) -> Float[Array, "..."]:
     """The activation of that name, with PyTorch's constants: slope 0.01, GELU by erf."""
     return _FUNCTIONS[kind](x)
+
+
+def prelu(x: Float[Array, "*b c"], slope: Float[Array, " k"]) -> Float[Array, "*b c"]:
+    """``x`` where it is positive, ``slope * x`` elsewhere; a slope a channel (k = c), or one.
+
+    Delving Deep into Rectifiers, He et al. 2015, https://arxiv.org/abs/1502.01852, equation 1.
+    """
+    return jnp.where(x > 0, x, along_channels(slope, x) * x)

@@ -47,7 +47,7 @@ def attend(
     an ``rng`` is given. ``block`` is the number of queries a block, by default what fits
     ``AT_ONCE``; where all queries fit, there is one block and nothing is computed twice.
 
-    Of tokens split across devices, each block takes as many queries from every one; XLA
+    Of tokens that are split across devices, each block takes as many queries from every one; XLA
     gathers these (not all queries), leaves each device its keys and values, and sums up.
     """
     rows = functools.partial(_attend_rows, key=key, value=value, weighing=weighing, rng=rng)
@@ -85,7 +85,7 @@ def _block_size(query: Array, key: Array) -> int:
 
 
 def _attend_rows(query, index, *, key, value, weighing: Weighing, rng) -> tuple[Array, Array]:
-    """One block of queries; also the logarithm of each row's sum, ``[b n h]``."""
+    """Attention of one block of queries; also the logarithm of each row's sum, ``[b n h]``."""
     products = jnp.einsum("bnhd,bmhd->bhnm", query, key, preferred_element_type=jnp.float32)
     products = products * weighing.scale
     total = jax.nn.logsumexp(products, axis=-1, keepdims=True)

@@ -25,7 +25,7 @@ def average_pool(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Float[Array, "b *t c"]:
-    """Mean of each window; sizes as of ``max_pool``.
+    """The mean of each window; sizes as of ``max_pool``.
 
     Padding counts as zeros, or not at all without ``count_include_pad``; what ``ceil_mode``
     reaches beyond the padding never counts. As in PyTorch. UserError where no window fits.
@@ -82,7 +82,7 @@ def _shares(n: int, k: int, s: int, p: int, edge, with_pad: bool) -> tuple[np.nd
 
 
 def _extent(xp, n, k: int, s: int, p: int, m, with_pad: bool):
-    """First and last (exclusive) pixel that counts in each of the m windows along one axis."""
+    """The first and last (exclusive) pixel that counts in each of the m windows along one axis."""
     start = xp.arange(m) * s - p
     low, high = (-p, n + p) if with_pad else (0, n)
     return xp.maximum(start, low), xp.minimum(start + k, high)
@@ -91,7 +91,7 @@ def _extent(xp, n, k: int, s: int, p: int, m, with_pad: bool):
 def adaptive_average_pool(
     x: Float[Array, "b *s c"], size: int | tuple[int, ...]
 ) -> Float[Array, "b *t c"]:
-    """Means of ``size`` bins an axis, PyTorch's ``AdaptiveAvgPool``; 1 is the global mean.
+    """The means of ``size`` bins an axis, PyTorch's ``AdaptiveAvgPool``; 1 is the global mean.
 
     Bin i of m holds pixels ``floor(i n / m)`` to ``ceil((i + 1) n / m)``: bins may share pixels,
     and there may be more bins than pixels. A small matmul an axis, on CPU sums of pixels.
@@ -130,5 +130,5 @@ def _bins_by_taking(x: Array, axis: int, bins: int) -> Array:
 
 
 def _bins(number, n, bins: int):
-    """First and last (exclusive) pixel of each bin."""
+    """The first and last (exclusive) pixel of each bin."""
     return number * n // bins, ((number + 1) * n + bins - 1) // bins

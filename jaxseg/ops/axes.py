@@ -1,4 +1,4 @@
-"""Sizes of kernels, strides and the like: one number, or one for each spatial axis."""
+"""Sizes of windows, strides and the like, for images of any spatial rank."""
 
 from jaxseg.errors import UserError
 

@@ -15,6 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxseg.ops import windows
+from jaxseg.ops.spread import along_channels
+
 WIDTH = 64
 """Channels up to which groups are joined on CPU."""
 
@@ -46,13 +49,13 @@ def convolve(
 
 
 def _form_on_gpu(kernel: Array, how: How) -> Callable[..., Array]:
-    """XLA's own but where it misses cuDNN's gradient of the kernel."""
+    """XLA's own form but where it misses cuDNN's gradient of the kernel."""
     spread = any(d > 1 and k > 1 for d, k in zip(how.dilation, kernel.shape, strict=False))
     return _dilated if spread and set(how.stride) == {1} else _convolve  # pyright: ignore[reportReturnType]
 
 
 def _form_on_cpu(x: Array, kernel: Array, how: How) -> Callable[..., Array]:
-    """The form that was measured to be the fastest on CPU, XLA's own where none is faster."""
+    """The form that was measured to be faster than XLA's own there, if any was."""
     *taps, channels, features = kernel.shape
     if how.groups > 1:
         return _depthwise if channels == 1 else _grouped
@@ -70,6 +73,16 @@ def _shifts(how: How) -> bool:
 
 
 def _convolve(x: Array, kernel: Array, how: How) -> Array:
+    fields = zip(kernel.shape, how.stride, how.padding, how.dilation, strict=False)
+    aborts = [each == (2, 2, 1, 1) for each in fields]
+    if any(aborts):
+        # The gradient of such an axis is a kernel of 2 over pixels 2 apart, with no padding. XLA's
+        # simplifier takes that for a group and aborts the process where another axis has more taps
+        # than output pixels. Padded beforehand, its gradient has padding.
+        edges = tuple((1, 1) if here else (0, 0) for here in aborts)
+        x = windows.pad(x, edges, 0)
+        left = tuple(0 if here else p for here, p in zip(aborts, how.padding, strict=True))
+        how = how._replace(padding=left)
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -83,7 +96,7 @@ def _convolve(x: Array, kernel: Array, how: How) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _dilated(x: Array, kernel: Array, how: How) -> Array:
-    """A dilated convolution whose kernel gradient is that of plain ones over every d-th pixel.
+    """A convolution whose kernel's gradient is that of a plain one: of images in every d-th pixel.
 
     XLA derives one with a kernel as large as the image and strides, which it does not recognise as
     cuDNN's gradient (``python -m benchmarks.lowered operations`` counts them).
@@ -125,11 +138,10 @@ def _every(x: Array, steps: tuple[int, ...], before: tuple[int, ...], counts: li
 
 
 def _narrowing(x: Array, kernel: Array, how: How) -> Array:
-    """A convolution to few features, whose kernel gradient is computed with the roles exchanged.
+    """A convolution to so few features that half of a tile idles in the gradient of the kernel.
 
-    With so few features half of a tile idles: the gradient is a convolution of x with the output's
-    gradient as kernel, whose features are these few; vice versa they are x's channels. A third of
-    the time at 128^2, 32 to 16 channels.
+    That is a convolution of x with the output's gradient as kernel, whose features are these few;
+    in exchanged roles they are x's channels. A third of the time at 128^2, 32 to 16 channels.
     """
     return _with_wide_gradient(x, kernel, how)  # pyright: ignore[reportReturnType]
 
@@ -189,9 +201,10 @@ def _planes_summed(x: Array, kernel: Array, how: How) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _planes_side_by_side(x: Array, kernel: Array, how: How) -> Array:
-    """For few features: one 2-D convolution to those of all taps, then their sum over the planes.
+    """One 2-D convolution to the features of all taps, then their sum over the planes.
 
-    Two thirds of the sum's time at 64^3, 16 or 32 to 16 channels; not so its derivative.
+    For few features: two thirds of the sum's time at 64^3, 16 or 32 to 16 channels; not so its
+    derivative.
     """
     taps, features = kernel.shape[0], kernel.shape[-1]
     pad = how.padding[0]
@@ -237,7 +250,7 @@ def _depthwise(x: Array, kernel: Array, how: How) -> Array:
     x = jnp.repeat(x, multiplier, axis=-1) if multiplier > 1 else x
     total = None
     for tap, shifted in _taps(x, kernel.shape[:-2], how):
-        product = shifted * jnp.expand_dims(kernel[*tap, 0], tuple(range(x.ndim - 1)))
+        product = shifted * along_channels(kernel[*tap, 0], shifted)
         total = product if total is None else total + product
     assert total is not None
     return total

@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Shaped
 
-Size = tuple[Any, ...]  # of int, or of the symbolic sizes of jax.export
+Sizes = tuple[Any, ...]  # of int, or of the symbolic sizes of jax.export
 
 
 def pad_to_multiple(x: Float[Array, "b *s c"], multiple: int) -> Float[Array, "b *t c"]:
@@ -22,16 +23,22 @@ def pad_to_multiple(x: Float[Array, "b *s c"], multiple: int) -> Float[Array, "b
     return jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
 
 
-def crop(x: Float[Array, "b *s c"], size: Size) -> Float[Array, "b *t c"]:
+def crop(x: Float[Array, "b *s c"], size: Sizes) -> Float[Array, "b *t c"]:
     """The first ``size`` pixels of each axis: takes the padding off again."""
     return jax.lax.slice(x, (0,) * x.ndim, (x.shape[0], *size, x.shape[-1]))
 
 
-def crop_centre(x: Shaped[Any, " b *s"], size: Size) -> Shaped[Any, " b *t"]:
-    """The middle ``size`` pixels of the axes after the first; an odd rest is cut at the end.
+def crop_centre(
+    x: Shaped[Array | np.ndarray, "b ..."], size: Sizes
+) -> Shaped[Array | np.ndarray, "b ..."]:
+    """The middle ``size`` pixels of axes 1, 2, ...; an odd rest is cut at the end.
 
-    Of maps with or without channels, on the host or traced.
+    Axes behind these stay whole: images and labels, with or without channels, on the host (a view)
+    or on a device.
     """
-    starts = [(have - want) // 2 for have, want in zip(x.shape[1:], size, strict=False)]
-    window = tuple(slice(start, start + want) for start, want in zip(starts, size, strict=True))
-    return x[(slice(None), *window)]
+    start = [(n - m) // 2 for n, m in zip(x.shape[1:], size, strict=False)]
+    stop = [o + m for o, m in zip(start, size, strict=True)]
+    if isinstance(x, np.ndarray):
+        return x[(slice(None), *map(slice, start, stop))]
+    rest = x.shape[1 + len(stop) :]
+    return jax.lax.slice(x, (0, *start, *(0,) * len(rest)), (x.shape[0], *stop, *rest))

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Channels = Float[Array, "_ c"]
-"""One number a channel, for the whole batch (1) or for each image."""
+"""A number a channel: of the whole batch (1), or of each image of it."""
 
 
 class How(NamedTuple):
-    """Whether moments go over the batch; groups of channels; epsilon; whether a ReLU follows."""
+    """Moments over the batch or each image; groups of channels; epsilon; a ReLU after it or not."""
 
     over_batch: bool
     groups: int
@@ -47,7 +47,7 @@ def scaled(
     var: Channels,
     how: How,
 ) -> Float[Array, "b *s c"]:
-    """The map normalised with given moments."""
+    """The normalised map, with given moments."""
     factor = scale * jax.lax.rsqrt(var + how.epsilon)
     factor, shift = (_over_space(a, x) for a in (factor, bias - mean * factor))
     y = (x.astype(jnp.float32) * factor + shift).astype(x.dtype)
@@ -68,7 +68,7 @@ def _fused(how: How, moments: Moments, with_x: WithX, x: Array, scale: Channels,
 
 
 def _by_squares(how: How, x: Array) -> tuple[Channels, Channels]:
-    """Mean and variance, the latter as the mean of squares less the square of the mean.
+    """Moments by the mean of the squares, less the square of the mean.
 
     The difference loses digits where the mean is large against the deviation: there, a second pass.
     """
@@ -84,7 +84,7 @@ def _by_squares(how: How, x: Array) -> tuple[Channels, Channels]:
 
 
 def _by_distances(how: How, x: Array) -> tuple[Channels, Channels]:
-    """Mean and variance from the distances to each image's middle pixel, which keep the digits.
+    """Moments by the distances from each image's middle pixel, which keep the digits.
 
     On accelerators, where a choice by the numbers would stop the device; XLA:CPU would write the
     distances out. Each image first, by itself: a batch in parts needs no pixel of another device.
@@ -103,7 +103,10 @@ def _by_distances(how: How, x: Array) -> tuple[Channels, Channels]:
 
 
 def _unless_far(how: How, g: Array, wide: Array, mean: Channels, var: Channels, g_mean: Channels):
-    """XLA:CPU reads g and x once for this and for the mean of g, where the digits allow it."""
+    """The mean of g times the distance of x, by means of products where the digits allow it.
+
+    XLA:CPU then reads g and x once for this and for the mean of g.
+    """
     return jax.lax.cond(
         _far(mean, var),
         lambda: _of_distances(how, g, wide, mean, var, g_mean),
@@ -124,7 +127,7 @@ def _forward(
 
 
 def _backward(how: How, _: Moments, with_x: WithX, residual: tuple, cotangents: tuple):
-    """Ioffe & Szegedy 2015, section 3, with what comes through the moments in two sums."""
+    """The gradient of Ioffe & Szegedy 2015, section 3; through the moments it comes in two sums."""
     x, scale, bias, mean, var = residual
     above, to_mean, to_var = cotangents
     wide, g = x.astype(jnp.float32), above.astype(jnp.float32)

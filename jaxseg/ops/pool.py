@@ -10,10 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.ops import windows
-from jaxseg.ops.average_pool import adaptive_average_pool, average_pool
 from jaxseg.ops.axes import Size, per_axis
-
-__all__ = ["adaptive_average_pool", "average_pool", "max_pool"]
 
 JOINT = 64
 """Taps up to which a window is one maximum of slices; a larger one takes axis by axis."""
@@ -27,7 +24,7 @@ def max_pool(
     padding: Size = 0,
     ceil_mode: bool = False,
 ) -> Float[Array, "b *t c"]:
-    """Largest of each window; ``floor((n + 2 padding - window) / stride) + 1`` a side.
+    """The largest of each window; ``floor((n + 2 padding - window) / stride) + 1`` a side.
 
     ``stride`` None is the window's. ``ceil_mode`` rounds up instead: a last window may reach
     beyond the image, but not begin behind it. Padding never wins, and the gradient goes to the
@@ -89,7 +86,7 @@ def _forward(window: Size, stride: Size, padding, x: Array) -> tuple[Array, tupl
 
 
 def _backward(window: Size, stride: Size, padding, residual: tuple, gradient: Array):
-    """The gradient of the input: each pixel gathers from the windows that chose it.
+    """Each pixel gathers from the windows that chose it; nothing is scattered.
 
     Pixels are numbered by block (as long as the stride) and place in the block: the pixel at
     place r of block i is tap ``stride q + r`` of window ``i - q``.
@@ -127,7 +124,7 @@ _max_of_slices.defvjp(_forward, _backward)
 def _axis_by_axis(
     window: tuple[int, ...], stride: tuple[int, ...], edges: windows.Edges, x: Array
 ) -> Array:
-    """The maximum of a window with as many slices as it is long, not large.
+    """The same maximum, with as many slices as the window is long, not large.
 
     The last axis first: the first of equal rows, and in it the first of equal pixels, is the
     first of all.

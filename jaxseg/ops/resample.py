@@ -42,7 +42,7 @@ def interpolate(
 def gather(
     x: Float[Array, "b *s c"], axis: int, index: np.ndarray, weight: np.ndarray
 ) -> Float[Array, "b *t c"]:
-    """The weighted sum by taking pixels; the gradient takes them as well, and scatters none."""
+    """The same sum by taking pixels. The gradient takes them as well, and scatters none."""
 
     @jax.custom_vjp
     def apply(x):
@@ -69,7 +69,7 @@ def _take(x: Array, axis: int, index: np.ndarray, weight: np.ndarray) -> Array:
 
 
 def _transposed(index: np.ndarray, weight: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The transposed sum: for each of the n old pixels the new ones that it is part of."""
+    """The new pixels that each of the n old ones is part of, as index and weight again."""
     new, slot = np.nonzero(weight)
     old = index[new, slot]
     order = np.argsort(old, kind="stable")

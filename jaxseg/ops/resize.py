@@ -22,7 +22,7 @@ def resize(
     align_corners: bool = False,
     scale: float | int | tuple[float | int, ...] | None = None,
 ) -> Float[Array, "b *t c"]:
-    """The map at any ``size``, without antialiasing; None is ``floor(n * scale)``.
+    """The image at any ``size``, without antialiasing; None is ``floor(n * scale)``.
 
     With r old pixels a new one, new pixel i lies at ``(i + 0.5) r - 0.5`` of the old ones, cut to
     the image (half-pixel centres); with ``align_corners`` at ``i (n - 1) / (m - 1)``, so that the
@@ -63,11 +63,11 @@ def resize(
 
 
 def enlarge(x: Float[Array, "b *s c"], factor: int, method: Method) -> Float[Array, "b *t c"]:
-    """The map ``factor`` times as long on each axis, half-pixel centres; nearest methods agree.
+    """The image with each axis ``factor`` times as long, half-pixel centres.
 
-    Nearest is a broadcast, which whatever follows reads without writing it out; linear shifts and
-    sums, no matmul and no gather, but on CPU, where the sizes are known, it takes pixels by number
-    (``resample.gather``), the faster there.
+    All nearest methods are the same here: a broadcast, which whatever follows reads without writing
+    it out. Linear shifts and sums, no matmul and no gather, but on CPU, where the sizes are known,
+    it takes pixels by number (``resample.gather``), the faster there.
     """
     if factor == 1:
         return x
@@ -109,7 +109,7 @@ def _along(
 
 
 def _positions(xp, n: Any, m: Any, align_corners: bool, scale: float | int | None):
-    """The coordinates of the new pixels among the old ones."""
+    """The places of the new pixels among the old ones."""
     number = xp.arange(m)
     if align_corners:
         return number * ((n - 1) / xp.maximum(m - 1, 1))

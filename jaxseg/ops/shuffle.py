@@ -10,7 +10,7 @@ from jaxseg.errors import UserError
 
 
 def pixel_shuffle(x: Shaped[Array, "b *s c"], factor: int) -> Shaped[Array, "b *t d"]:
-    """Channels moved into space: each axis ``factor`` times as long, the channels as much fewer.
+    """Channels as pixels: each axis ``factor`` times as long, the channels so many fewer.
 
     PyTorch's order: channel ``d factor^2 + i factor + j`` becomes pixel (i, j) of channel d's block
     (TensorFlow's depth_to_space has the block's places first). UserError where the channels do

@@ -25,7 +25,7 @@ def max_pool_with_indices(
     padding: Size = 0,
     ceil_mode: bool = False,
 ) -> tuple[Float[Array, "b *t c"], Integer[Array, "b *t c"]]:
-    """``max_pool``, and for each maximum its place in its window (uint8, last axis fastest).
+    """The ``max_pool``, and for each maximum its place in its window (uint8, last axis fastest).
 
     The place is for ``max_unpool``; it is not PyTorch's number of the pixel in the image, which
     needs four to eight times the memory. Windows must lie side by side (stride = window), or two

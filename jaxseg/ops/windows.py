@@ -10,7 +10,7 @@ from jaxtyping import Array, Shaped
 from jaxseg.errors import UserError
 
 Edges = tuple[tuple[Any, Any], ...]
-"""The numbers of pixels that pad an axis before and after."""
+"""What an axis is padded with before and behind."""
 
 
 def edges(
@@ -23,7 +23,7 @@ def edges(
 ) -> Edges:
     """The padding of each axis, with what the last window of ``ceil_mode`` reaches beyond it.
 
-    As in PyTorch, no window starts after the image and its front padding. Raises UserError where
+    As in PyTorch, no window begins behind the image and its front padding. Raises UserError where
     no window fits, or where one could lie in the padding alone.
     """
     if any(2 * p > k for p, k in zip(padding, window, strict=True)):

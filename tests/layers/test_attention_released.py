@@ -1,4 +1,4 @@
-"""Attention layers give the numbers of the released codes."""
+"""Attention layers give the numbers of the released codes (facts/outputs-medical.json)."""
 
 import json
 import math
@@ -19,7 +19,7 @@ from jaxseg.layers.squeeze_excitation import (
     SqueezeExcitation,
 )
 
-# Weights by the recipe of the records: a formula over all parameters in torch's order.
+# The recipe of facts/architectures-medical.md ("fingerprint recipe"): torch's order of parameters.
 SQUEEZE = ["reduce/kernel", "reduce/bias", "expand/kernel", "expand/bias"]
 BOTH = ["kernel", "bias"]
 NO_TRAIN = (

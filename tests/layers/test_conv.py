@@ -1,7 +1,13 @@
 """Convolutions; their numbers stand in test_golden."""
 
+import json
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
@@ -38,3 +44,27 @@ def test_one_number_an_axis_is_accepted_and_checked():
 def test_groups_that_do_not_divide_are_refused():
     with pytest.raises(UserError, match=r"groups=4 does not divide both 6 .* 2 does"):
         Conv(8, groups=4).init(jax.random.key(0), jnp.zeros((1, 4, 4, 6)))
+
+
+ABORTED = """
+import jax, jax.numpy as jnp
+from jaxseg.layers import Conv, TransposedConv
+from jaxseg.layers.transposed import _whole, _How
+kernel = jnp.ones((3, 2, 4, 4))
+how = _How((2, 2), (3, 2), (1, 1), (0, 0), 1)
+print(jax.jit(lambda x: _whole(how, x, kernel))(jnp.ones((1, 2, 4, 4)))[0, ..., 0].tolist())
+layer, x = Conv(8, (3, 2), stride=(4, 2), padding=1, dilation=(2, 1)), jnp.ones((1, 6, 6, 16))
+params = {"params": {"kernel": jnp.ones((3, 2, 16, 8)), "bias": jnp.zeros(8)}}
+print(jax.jit(jax.grad(lambda x: layer.apply(params, x).sum()))(x)[0, ..., 0].tolist())
+"""
+
+
+def test_what_aborted_inside_xla_has_its_values_and_gradients():
+    env = {k: v for k, v in os.environ.items() if k != "JAX_DISABLE_MOST_OPTIMIZATIONS"}
+    done = subprocess.run([sys.executable, "-c", ABORTED], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr[-500:]
+    transposed, gradient = map(json.loads, done.stdout.splitlines())
+    # row i of two reaches rows 2 i - 1 to 2 i + 1 of three; 4 channels
+    np.testing.assert_array_equal(transposed, np.outer([4, 8, 4], np.ones(6)))
+    # one row of windows, whose taps lie at rows -1, 1 and 3; 8 features
+    np.testing.assert_array_equal(gradient, np.outer([0, 8, 0, 8, 0, 0], np.ones(6)))

@@ -7,7 +7,7 @@ import pytest
 
 from jaxseg.errors import UserError
 from jaxseg.layers import Norm
-from jaxseg.ops import normalise
+from jaxseg.ops.normalise import How, normalise
 
 X = 3 + 2 * jax.random.normal(jax.random.key(0), (4, 6, 5, 12))
 
@@ -68,7 +68,7 @@ def test_groups_that_do_not_divide_the_channels_are_refused():
         apply(Norm("group", groups=5))
 
 
-def equations(how: normalise.How, x, scale, bias):
+def equations(how: How, x, scale, bias):
     """The definition, for XLA to derive."""
     split = x.reshape(*x.shape[:3], how.groups, -1)
     axes = (0, 1, 2, 4) if how.over_batch else (1, 2, 4)
@@ -86,7 +86,7 @@ def equations(how: normalise.How, x, scale, bias):
 @pytest.mark.parametrize("over_batch", [True, False])
 @pytest.mark.parametrize("groups", [12, 3])
 def test_the_fused_form_is_the_equations_with_their_derivative(relu, over_batch, groups, platform):
-    how = normalise.How(over_batch, groups, 1e-5, relu)
+    how = How(over_batch, groups, 1e-5, relu)
     keys = jax.random.split(jax.random.key(1), 2)
     scale, bias = (jax.random.normal(key, (1, 12)) for key in keys)
 
@@ -101,7 +101,7 @@ def test_the_fused_form_is_the_equations_with_their_derivative(relu, over_batch,
 
         return loss
 
-    fused = lambda how, *given: normalise.normalise(*given, how)  # noqa: E731
+    fused = lambda how, *given: normalise(*given, how)  # noqa: E731
     losses = [of(fused), of(equations)]
     ours, theirs = total(X, scale, bias)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):

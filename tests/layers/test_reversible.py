@@ -53,6 +53,7 @@ def test_in_float64_gradients_are_those_of_the_plain_form_to_twelve_digits():
         layer = ReversibleSequence(Wave(), blocks=6)
         x = jax.random.normal(jax.random.key(0), (2, 5, 4, 6), "float64")
         params = layer.init(jax.random.key(1), x, train=True)["params"]
+        params = jax.tree.map(lambda a: a.astype("float64"), params)
         ours = gradients(lambda p, x: layer.apply({"params": p}, x, train=True), params, x)
         theirs = gradients(lambda p, x: plain(layer, p, x, train=True), params, x)
         assert jax.tree.structure(ours) == jax.tree.structure(theirs)

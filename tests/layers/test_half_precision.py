@@ -1,0 +1,196 @@
+"""Gradients of parameters in bfloat16, for every layer that has any.
+
+Each is a sum over thousands of pixels or rows; a sum that is kept in bfloat16 stands still at 256
+times what is added. Inputs of mean 1 show it.
+"""
+
+import importlib
+import inspect
+import pkgutil
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+import jaxseg.layers
+from jaxseg.layers import (
+    ASPP,
+    AttentionGate,
+    ChannelAttention,
+    ConcurrentExcitation,
+    Conv,
+    ConvLSTM,
+    ConvNorm,
+    DenseBlock,
+    ExpandingPath,
+    Head,
+    InvertedResidual,
+    NonLocal,
+    Norm,
+    PositionAttention,
+    PreactivatedBlock,
+    PyramidPooling,
+    ResidualBlock,
+    SeparableConv,
+    SqueezeExcitation,
+    TransposedConv,
+)
+from jaxseg.layers.aspp import SummedASPP
+from jaxseg.layers.cbam import CBAM
+from jaxseg.layers.dense_atrous import DenseAtrous
+from jaxseg.layers.dense_upsampling import DenseUpsampling
+from jaxseg.layers.feature_pyramid_attention import FeaturePyramidAttention
+from jaxseg.layers.global_attention_upsample import GlobalAttentionUpsample
+from jaxseg.layers.hybrid_dilation import HybridDilation
+from jaxseg.layers.inception import HybridPool, InceptionBlock
+from jaxseg.layers.multires import MultiResBlock, ResPath
+from jaxseg.layers.non_local import GlobalAggregation
+from jaxseg.layers.recurrent_conv import RecurrentConv
+from jaxseg.layers.refinement import (
+    ChainedResidualPooling,
+    MultiResolutionFusion,
+    ResidualConvUnit,
+)
+from jaxseg.layers.residual_multi_kernel_pooling import ResidualMultiKernelPooling
+from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
+from jaxseg.layers.spatial_reduction import SpatialReductionAttention
+from jaxseg.layers.squeeze_excitation import SpatialExcitation
+
+FULL, HALF, QUARTER = (2, 64, 64, 8), (2, 32, 32, 8), (2, 16, 16, 8)
+LAYERS = {
+    "conv": Conv(4),
+    "conv_stride": Conv(4, stride=2),
+    "conv_dilated": Conv(4, dilation=2),
+    "conv_wide": Conv(40),
+    "conv_1x1": Conv(4, kernel_size=1),
+    "conv_depthwise": Conv(8, groups=8),
+    "conv_depthwise_twice": Conv(16, groups=8, stride=2),
+    "conv_grouped": Conv(8, groups=2),
+    "conv_prelu": ConvNorm(4, activation="prelu"),
+    "conv_norm": ConvNorm(4),
+    "conv_no_norm": ConvNorm(4, norm="none", activation="prelu_shared"),
+    "transposed": TransposedConv(4),
+    "transposed_overlap": TransposedConv(4, kernel_size=4, padding=1),
+    "transposed_grouped": TransposedConv(4, groups=2),
+    "head": Head(4),
+    "head_3x3": Head(4, kernel_size=3),
+    "norm_batch": Norm(),
+    "norm_group": Norm("group", groups=2),
+    "norm_instance": Norm("instance"),
+    "separable": SeparableConv(4),
+    "inverted": InvertedResidual(8, 16, squeeze=SqueezeExcitation(4)),
+    "residual": ResidualBlock(4, stride=2),
+    "preactivated": PreactivatedBlock(4, stride=2),
+    "dense": DenseBlock(2, 4),
+    "aspp": ASPP(4, rates=(2, 6), dropout=0.0),
+    "summed_aspp": SummedASPP(4, rates=(2, 6), dropout=0.0),
+    "pyramid_pooling": PyramidPooling(4),
+    "pyramid_pooling_max": PyramidPooling(4, pool="max"),
+    "attention_gate": AttentionGate(),
+    "attention_gate_community": AttentionGate(form="community"),
+    "squeeze": SqueezeExcitation(2),
+    "spatial": SpatialExcitation(),
+    "concurrent": ConcurrentExcitation(),
+    "cbam": CBAM(4),
+    "position": PositionAttention(),
+    "channel": ChannelAttention(),
+    "non_local": NonLocal(),
+    "non_local_dot": NonLocal(pairing="dot_product"),
+    "global_aggregation": GlobalAggregation(4, size="down"),
+    "spatial_reduction": SpatialReductionAttention(2, reduction=4),
+    "lstm": ConvLSTM(4, peepholes=True),
+    "dense_atrous": DenseAtrous(),
+    "dense_upsampling": DenseUpsampling(4, factor=2),
+    "feature_pyramid": FeaturePyramidAttention(4),
+    "global_attention_upsample": GlobalAttentionUpsample(),
+    "hybrid_dilation": HybridDilation(4),
+    "inception": InceptionBlock(4),
+    "hybrid_pool": HybridPool(),
+    "multires": MultiResBlock(8),
+    "res_path": ResPath(4, 2),
+    "recurrent": RecurrentConv(8),
+    "chained_pooling": ChainedResidualPooling(),
+    "fusion": MultiResolutionFusion(4),
+    "residual_unit": ResidualConvUnit(),
+    "multi_kernel_pooling": ResidualMultiKernelPooling(),
+    "preactivated_conv": PreactivatedConv(groups=2),
+    "reversible": ReversibleSequence(PreactivatedConv(groups=2)),
+    "expanding": ExpandingPath((1, 2, 4)),
+    "expanding_nearest": ExpandingPath((1, 2, 4), upsample="nearest"),
+    "expanding_bilinear": ExpandingPath((1, 2, 4), upsample="bilinear"),
+}
+SHAPES = {
+    "attention_gate": (FULL, HALF),
+    "attention_gate_community": (FULL, FULL),
+    "global_attention_upsample": (FULL, HALF),
+    "lstm": ((1, 3, *FULL[1:]),),
+}
+SEQUENCES = {
+    "fusion": (FULL, HALF),
+    **dict.fromkeys(
+        ("expanding", "expanding_nearest", "expanding_bilinear"), (FULL, HALF, QUARTER)
+    ),
+}
+
+
+def test_no_layer_is_left_out():
+    found = set()
+    for module in pkgutil.iter_modules(jaxseg.layers.__path__):
+        for name, value in vars(importlib.import_module(f"jaxseg.layers.{module.name}")).items():
+            if inspect.isclass(value) and issubclass(value, nn.Module) and name[0] != "_":
+                found.add(value)
+    without = {"ChannelDropout", "StochasticDepth"}
+    assert {kind.__name__ for kind in found} - without == {
+        type(m).__name__ for m in LAYERS.values()
+    }
+
+
+def rounded(seed: int, shape: tuple[int, ...]):
+    """Noise of mean 1 that both dtypes can hold."""
+    x = 1 + jax.random.normal(jax.random.key(seed), shape)
+    return x.astype("bfloat16").astype("float32")
+
+
+def gradients(name: str):
+    """Of each parameter, in float32 and in bfloat16, from the same numbers."""
+    module, shapes = LAYERS[name], SHAPES.get(name, (FULL,))
+    given = tuple(rounded(i, shape) for i, shape in enumerate(SEQUENCES.get(name, shapes)))
+    given = (given,) if name in SEQUENCES else given
+    how = {"train": True} if "train" in inspect.signature(type(module).__call__).parameters else {}
+    variables = dict(jax.jit(lambda: module.init(jax.random.key(9), *given, **how))())
+    params = variables.pop("params")
+    noise = jax.random.normal(jax.random.key(10), (1000,))
+    params = jax.tree.map(  # none is zero
+        lambda a: (a + 0.1 * jnp.resize(noise, a.shape)).astype("bfloat16").astype("float32"),
+        params,
+    )
+
+    def apply(params, given):
+        y = module.apply({**variables, "params": params}, *given, **how, mutable=list(variables))
+        return y[0]
+
+    above = jax.tree.map(lambda a: rounded(11, a.shape), jax.eval_shape(apply, params, given))
+
+    @jax.jit
+    def gradient(params, given, above):
+        y, back = jax.vjp(lambda params: apply(params, given), params)
+        return back(jax.tree.map(lambda a, y: a.astype(y.dtype), above, y))[0]
+
+    narrow = jax.tree.map(lambda a: a.astype("bfloat16"), given)
+    return [
+        traverse_util.flatten_dict(gradient(params, g, above), sep="/") for g in (given, narrow)
+    ]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_of_parameters_are_those_of_float32(name: str, platform: str):
+    wide, narrow = gradients(name)
+    off = {
+        key: float(np.linalg.norm(narrow[key] - wide[key]) / np.linalg.norm(wide[key]))
+        for key in wide
+    }
+    assert all(a.dtype == jnp.float32 for a in narrow.values())
+    assert max(off.values()) < 0.02, off
