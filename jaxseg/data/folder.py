@@ -32,9 +32,10 @@ class Folder:
 
     A multi-page TIFF is a volume at ``rank=3`` and a sequence of slices at ``rank=2``. Grey images
     are repeated to ``channels``, colours become luma at ``channels=1``. ``values``, ``colors`` and
-    ``ignore``: see `jaxseg.data.source.Masks`. A split ``test`` may have no masks. ``.npy`` masks
-    of signed integers are taken as classes and -1, and stay on disk. Distances between surfaces are
-    in mm where the images are NIfTI, whose headers say how large a voxel is, else in pixels.
+    ``ignore`` (255 unless it is a class): see `jaxseg.data.source.Masks`. A split ``test`` may have
+    no masks. ``.npy`` masks of signed integers are taken as classes and -1, and stay on disk.
+    Distances between surfaces are in mm where the images are NIfTI, whose headers say how large a
+    voxel is, else in pixels.
     """
 
     num_classes: int
@@ -46,7 +47,7 @@ class Folder:
     mask_suffix: str = ""
     values: tuple[int, ...] | None = None
     colors: tuple[tuple[int, int, int], ...] | None = None
-    ignore: tuple[int, ...] = (255,)
+    ignore: tuple[int, ...] | None = None
     instances: bool = False
     validation: float = 0.2
     test: float = 0.0
@@ -62,6 +63,7 @@ class Folder:
         held = f"data.dataset.validation={self.validation}, test={self.test}"
         if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
             raise UserError(f"{held}: shares of the files, which leave some to train on")
+        self._reading()  # refuses masks that contradict themselves
 
     def open(self, root: str, split: str) -> Pairs:
         """Pairs files; an image without mask, an empty folder and an unknown split end here."""
@@ -74,14 +76,16 @@ class Folder:
             pairs = self._from_file(folder, split, everything)
             if pairs is None:
                 pairs = self._from_fractions(folder, split, everything)
-        reading = Masks(
+        return Pairs(tuple(pairs), self._reading(), self.channels, self.rank, self.instances)
+
+    def _reading(self) -> Masks:
+        return Masks(
             self.num_classes,
             values=self.values,
             colors=self.colors,
-            ignore=() if self.instances else self.ignore,
+            ignore=self.ignore,
             instances=self.instances,
         )
-        return Pairs(tuple(pairs), reading, self.channels, self.rank, self.instances)
 
     def _from_folders(self, root: Path, split: str) -> list[Pair] | None:
         layouts = [

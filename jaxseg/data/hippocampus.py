@@ -48,4 +48,4 @@ class Hippocampus:
         if missing:
             raise UserError(f"{path}: {missing[0]} is not in both images and labels")
         pairs = tuple(Pair(n, str(images[n]), str(labels[n])) for n in names)
-        return Pairs(pairs, Masks(self.num_classes), self.channels, self.rank)
+        return Pairs(pairs, Masks(self.num_classes, ignore=()), self.channels, self.rank)

@@ -4,12 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Int, Integer, Shaped
 
 from jaxseg.data.checks import check_labels, few, integral
 from jaxseg.data.images import read_image, read_mask
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
 from jaxseg.types import IGNORE
+
+IGNORED = 255
+"""The number that masks hold where nobody knows: not counted unless it is listed as a class."""
+
+FEW = 4
+"""Classes up to which a mask of 0 and 255 alone is asked about: it may be one of two classes."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +24,9 @@ class Masks:
 
     ``values[k]`` (or ``colors[k]``) is what a file holds for class k; entries from ``num_classes``
     on are read as IGNORE, and whatever is not listed is refused. Without them a file holds the
-    classes themselves. ``ignore``: file values that become IGNORE.
+    classes themselves. ``ignore``: numbers that become IGNORE; None is 255 where neither
+    ``values`` nor ``colors`` nor ``num_classes`` make it a class. Colours are never ignored by
+    number.
     ``instances``: the file numbers objects from 1; they are all class 1, and kept as ``instance``.
     ``boundary``: in such files, the rim of each object is class 2.
     """
@@ -26,60 +34,124 @@ class Masks:
     num_classes: int
     values: tuple[int, ...] | None = None
     colors: tuple[tuple[int, int, int], ...] | None = None
-    ignore: tuple[int, ...] = ()
+    ignore: tuple[int, ...] | None = None
     instances: bool = False
     boundary: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse fields that contradict each other."""
+        if self.values is not None and self.colors is not None:
+            raise UserError("data.dataset.colors: masks hold `values` or `colors`, not both")
+        for name in ("values", "colors"):
+            listed = getattr(self, name)
+            if listed is not None:
+                fine = len(listed) >= self.num_classes and len(set(listed)) == len(listed)
+                what = f"one for each of num_classes={self.num_classes}, none twice"
+                require(fine, f"data.dataset.{name}", listed, what)
+        if self.instances:
+            for name in ("values", "colors", "ignore"):
+                if getattr(self, name):
+                    raise UserError(
+                        f"data.dataset.{name}={getattr(self, name)}: means nothing with "
+                        "instances=True, where a mask numbers objects"
+                    )
+        if self.ignore and self.colors is not None:
+            raise UserError(
+                f"data.dataset.ignore={self.ignore}: numbers, where the masks hold colours; list "
+                "the colours to ignore at the end of `colors`, after those of the classes"
+            )
+        for k, value in enumerate((self.values or ())[: self.num_classes]):
+            if value in (self.ignore or ()):
+                raise UserError(
+                    f"data.dataset.ignore={self.ignore}: {value} is class {k} in "
+                    f"values={self.values}; leave it out of one of the two"
+                )
+
+    @property
+    def ignored(self) -> tuple[int, ...]:
+        """The numbers that become IGNORE."""
+        if self.ignore is not None:
+            return self.ignore
+        if self.colors is not None or self.instances or self.num_classes > IGNORED:
+            return ()
+        return () if IGNORED in (self.values or ()) else (IGNORED,)
 
     def read(self, path: str, *, rank: int, page: int | None) -> dict[str, np.ndarray]:
         """``label`` int32, and ``instance`` int32 where the file numbers objects."""
         raw = read_mask(path, rank=rank, page=page)
         if raw.ndim > rank:
-            raw = self._grey_or_code(raw, path)
+            if self.colors is not None:
+                return {"label": self._colored(integral(raw, path), path)}
+            raw = _grey(raw, path)
         elif self.colors is not None:
             raise UserError(f"{path}: a mask without colours; leave out `colors`")
         raw = integral(raw, path)
         if self.instances:
-            if raw.min(initial=0) < 0:
-                raise UserError(f"{path}: negative instance numbers")
+            if raw.min(initial=0) < 0 or raw.max(initial=0) > np.iinfo(np.int32).max:
+                raise UserError(f"{path}: instance numbers below 0 or above 2^31 - 1")
             instance = np.asarray(raw, np.int32)
             label = semantic(instance, boundary=self.boundary)
             return {"label": label, "instance": instance}
-        return {"label": self._classes(raw, path)}
+        return {"label": self.classes(raw, path)}
 
-    def _grey_or_code(self, rgb: Shaped[np.ndarray, "*spatial 3"], path: str) -> np.ndarray:
-        if self.colors is not None:
-            return _code(rgb)
-        if np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2]):
-            return rgb[..., 0]
-        raise UserError(f"{path}: a mask of colours; give the data set `colors`, one per class")
-
-    def _classes(self, raw: np.ndarray, path: str) -> np.ndarray:
-        if self.colors is not None:
-            return self._listed(raw, [int(c) for c in _code(np.array(self.colors))], path)
+    def classes(
+        self, raw: Integer[np.ndarray, "*spatial"], name: str
+    ) -> Integer[np.ndarray, "*spatial"]:
+        """The classes of numbers ``raw``; ``name`` is for errors."""
         if self.values is not None:
-            return self._listed(raw, list(self.values), path)
-        if isinstance(raw, np.memmap) and np.issubdtype(raw.dtype, np.signedinteger):
+            return self._valued(raw, self.values, name)
+        stored = isinstance(raw, np.memmap) and np.issubdtype(raw.dtype, np.signedinteger)
+        if stored and not self.ignore:
             return raw  # already classes and IGNORE: stays on disk, its patches are checked
-        ignored = np.isin(raw, self.ignore) if self.ignore else None
-        if ignored is not None and ignored.any():
-            check_labels(raw[~ignored], self.num_classes, path)
-            return np.where(ignored, np.int32(IGNORE), raw.astype(np.int32))
-        check_labels(raw, self.num_classes, path)
-        return raw.astype(np.int32)
+        self._refuse_two_values(raw, name)
+        ignored = np.isin(raw, self.ignored)
+        check_labels(raw[~ignored] if ignored.any() else raw, self.num_classes, name)
+        return np.where(ignored, np.int32(IGNORE), raw.astype(np.int32))
 
-    def _listed(self, raw: np.ndarray, known: list[int], path: str) -> np.ndarray:
-        unseen = np.int32(IGNORE - 1)
-        label = np.full(raw.shape, unseen)
-        for k, value in enumerate(known):
-            label[raw == value] = k if k < self.num_classes else IGNORE
-        label[np.isin(raw, self.ignore)] = IGNORE
-        bad = np.unique(raw[label == unseen])
-        if not bad.size:
-            return label
-        if self.colors is None:
-            raise UserError(f"{path}: values {few(bad)} are not in `values` {tuple(known)}")
-        named = [(int(v) >> 32, int(v) >> 16 & 0xFFFF, int(v) & 0xFFFF) for v in bad]
-        raise UserError(f"{path}: colours {few(named, 3)} are not in `colors`")
+    def _refuse_two_values(self, raw: np.ndarray, name: str) -> None:
+        """Refuse 0 and 255 alone: most often the two classes of a drawing program."""
+        if self.ignore is not None or IGNORED not in self.ignored or self.num_classes > FEW:
+            return
+        if raw.max(initial=0) == IGNORED and np.isin(raw, (0, IGNORED)).all():
+            fewer = "" if self.num_classes == 2 else "num_classes=2, "
+            raise UserError(
+                f"{name}: holds no number but 0 and 255, and 255 would be ignored; write "
+                f"{fewer}values=(0, 255) where 255 is a class, ignore=(255,) where it is none"
+            )
+
+    def _valued(self, raw: np.ndarray, values: tuple[int, ...], name: str) -> np.ndarray:
+        label = self._matched([raw == value for value in values])
+        label[np.isin(raw, self.ignored)] = IGNORE
+        bad = np.unique(raw[label == UNSEEN])
+        if bad.size:
+            raise UserError(f"{name}: values {few(bad)} are not in `values` {values}")
+        return label
+
+    def _colored(self, rgb: Integer[np.ndarray, "*spatial 3"], name: str) -> np.ndarray:
+        code = _code(rgb)
+        label = self._matched([code == one for one in _code(np.array(self.colors))])
+        bad = np.unique(code[label == UNSEEN])
+        if bad.size:
+            named = [(int(v) >> 32, int(v) >> 16 & 0xFFFF, int(v) & 0xFFFF) for v in bad]
+            raise UserError(f"{name}: colours {few(named, 3)} are not in `colors`")
+        return label
+
+    def _matched(self, there: list[np.ndarray]) -> np.ndarray:
+        """Class k where ``there[k]``, IGNORE from ``num_classes`` on, else UNSEEN."""
+        label = np.full(there[0].shape, UNSEEN)
+        for k, pixels in enumerate(there):
+            label[pixels] = k if k < self.num_classes else IGNORE
+        return label
+
+
+UNSEEN = np.int32(IGNORE - 1)
+"""What stands for a number or colour that is not listed, until it is refused."""
+
+
+def _grey(rgb: Shaped[np.ndarray, "*spatial 3"], path: str) -> np.ndarray:
+    if np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2]):
+        return rgb[..., 0]
+    raise UserError(f"{path}: a mask of colours; give the data set `colors`, one per class")
 
 
 def _code(rgb: np.ndarray) -> np.ndarray:

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxseg.data.checks import check_labels, few, integral
-from jaxseg.data.source import existing, unknown_split
+from jaxseg.data.checks import few, integral
+from jaxseg.data.source import Masks, existing, unknown_split
 from jaxseg.errors import UserError
-from jaxseg.types import IGNORE
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,8 @@ class TFDS:
     ``dataset_info.json``; ``name`` then only names it). ``image_key`` and ``label_key`` are its
     features. ``splits``: what train, validation and test are called there, slices such as
     ``"train[:80%]"`` included; "" where there is none.
-    ``values[k]``: what the record holds for class k, if not k; ``ignore``: what becomes IGNORE.
+    ``values[k]``: what the record holds for class k, if not k; ``ignore``: what
+    becomes IGNORE, 255 unless it is a class (`jaxseg.data.source.Masks`).
     """
 
     name: str
@@ -37,7 +37,15 @@ class TFDS:
     class_names: tuple[str, ...] = ()
     splits: tuple[str, str, str] = ("train", "validation", "test")
     values: tuple[int, ...] | None = None
-    ignore: tuple[int, ...] = (255,)
+    ignore: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse `values` and `ignore` that contradict each other."""
+        self.reading()
+
+    def reading(self) -> Masks:
+        """How the numbers of a record become classes."""
+        return Masks(self.num_classes, values=self.values, ignore=self.ignore)
 
     def open(self, root: str, split: str) -> "Records":
         """The split's records; a name, split or feature that is not there is said at once."""
@@ -103,21 +111,9 @@ class Records:
         if label.ndim == chosen.rank + 1 and label.shape[-1] == 1:
             label = label[..., 0]
         name = f"{self.split}_{index:06d}"
-        return {"name": name, "image": image, "label": self._classes(label, index)}
-
-    def _classes(self, raw: np.ndarray, index: int) -> np.ndarray:
-        chosen, name = self.dataset, self.files(index)[0]
-        raw = integral(raw, name)
-        label = raw.astype(np.int32)
-        if chosen.values is not None:
-            label = np.full(raw.shape, IGNORE - 1, np.int32)
-            for k, value in enumerate(chosen.values):
-                label[raw == value] = k if k < chosen.num_classes else IGNORE
-        label = np.where(np.isin(raw, chosen.ignore), np.int32(IGNORE), label)
-        if chosen.values is not None and (bad := np.unique(raw[label == IGNORE - 1])).size:
-            raise UserError(f"{name}: values {few(bad)} are not in `values` {chosen.values}")
-        check_labels(label, chosen.num_classes, name)
-        return label
+        where = self.files(index)[0]
+        label = chosen.reading().classes(integral(label, where), where)
+        return {"name": name, "image": image, "label": label}
 
     def files(self, index: int) -> tuple[str, ...]:
         """The record by split and number."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxseg.data import TFDS, Data
+from jaxseg.data.tfds import Records
 from jaxseg.errors import UserError
 
 BUILD = """
@@ -96,6 +97,16 @@ def test_batches_come_from_records(prepared):
 def test_what_is_not_there_is_said_in_one_line(prepared, changes, split, message):
     with pytest.raises(UserError, match=message):
         dataset(**changes).open(str(prepared), split)
+
+
+def test_what_values_list_is_no_more_ignored_than_in_a_folder():
+    with pytest.raises(UserError, match=r"ignore=\(2,\): 2 is class 1 in values"):
+        dataset(ignore=(2,))
+    records = [{"image": np.zeros((1, 2, 3), np.uint8), "mask": np.array([[[0], [255]]])}]
+    listed = Records(dataset(values=(0, 255)), "train", "", records)[0]
+    np.testing.assert_array_equal(listed["label"], [[0, 1]])
+    with pytest.raises(UserError, match=r"TFDS blobs train\[0\]: .*write values=\(0, 255\)"):
+        Records(dataset(values=None), "train", "", records)[0]
 
 
 def test_values_that_are_no_class_name_the_record(prepared):
