@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxseg.data.checks import few
 from jaxseg.data.images import list_images, pages, stem
-from jaxseg.data.source import Masks, Pair, Pairs, existing, unknown_split
+from jaxseg.data.source import Masks, Pair, Pairs, existing, twin, unknown_split
 from jaxseg.errors import UserError
 
 SPLITS = {
@@ -29,6 +29,9 @@ class Folder:
     3. fractions: ``validation`` and ``test`` of the files, by a hash of ``seed`` and stem, so that
        the same files are drawn on every machine. The slices of one single stack are split along
        the stack instead (last part validation), since neighbouring slices are alike.
+
+    A case that two split files name, and a file whose bytes are those of one in another split, is
+    refused. In sub-folders one name may occur in two splits: there it means two cases.
 
     A multi-page TIFF is a volume at ``rank=3`` and a sequence of slices at ``rank=2``. Grey images
     are repeated to ``channels``, colours become luma at ``channels=1``. ``values``, ``colors`` and
@@ -70,12 +73,13 @@ class Folder:
         folder = existing(root, "images and masks")
         if split not in SPLITS:
             raise unknown_split(split, tuple(SPLITS), str(folder))
-        pairs = self._from_folders(folder, split)
-        if pairs is None:
+        everything = None
+        if not self._nested(folder):
             everything = self._pair(folder / self.images, folder / self.masks, unlabeled=False)
-            pairs = self._from_file(folder, split, everything)
-            if pairs is None:
-                pairs = self._from_fractions(folder, split, everything)
+        pairs = self._chosen(folder, split, everything)
+        for other in SPLITS:
+            if other != split:
+                self._refuse_shared(folder, split, pairs, other, everything)
         return Pairs(tuple(pairs), self._reading(), self.channels, self.rank, self.instances)
 
     def _reading(self) -> Masks:
@@ -87,17 +91,58 @@ class Folder:
             instances=self.instances,
         )
 
-    def _from_folders(self, root: Path, split: str) -> list[Pair] | None:
-        layouts = [
+    def _nested(self, root: Path) -> bool:
+        """Whether sub-folders tell the splits apart."""
+        return any(images.is_dir() for split in SPLITS for images, _ in self._folders(root, split))
+
+    def _folders(self, root: Path, split: str) -> list[tuple[Path, Path]]:
+        return [
             (root / alias / self.images, root / alias / self.masks) for alias in SPLITS[split]
         ] + [(root / self.images / alias, root / self.masks / alias) for alias in SPLITS[split]]
-        for images, masks in layouts:
+
+    def _chosen(self, root: Path, split: str, everything: list[Pair] | None) -> list[Pair]:
+        """The cases of a split; ``everything``: of all splits, unless sub-folders decide."""
+        if everything is None:
+            images, masks = self._from_folders(root, split)
+            return self._pair(images, masks, unlabeled=split == "test")
+        named = self._from_file(root, split, everything)
+        return self._from_fractions(root, split, everything) if named is None else named
+
+    def _refuse_shared(
+        self, root: Path, split: str, pairs: list[Pair], other: str, everything: list[Pair] | None
+    ) -> None:
+        """Refuse a case of ``split`` that is one of ``other`` as well, by name or by content."""
+        beside = self._beside(root, other, everything)
+        both = [pair.name for pair in pairs if pair in beside]
+        if both:
+            raise UserError(
+                f"{root}: {split}.txt and {other}.txt both name {few(both, 3)}; a case is to be in "
+                "one of them"
+            )
+        files = {pair.image for pair in pairs}
+        same = twin(sorted(files), sorted({pair.image for pair in beside} - files))
+        if same is not None:
+            raise UserError(
+                f"{same[0]} ({split}) and {same[1]} ({other}) hold the same bytes; take one away, "
+                "or put both into one split"
+            )
+
+    def _beside(self, root: Path, split: str, everything: list[Pair] | None) -> list[Pair]:
+        """The cases of another split; none where it is not there, which its opening says."""
+        try:
+            if everything is not None:
+                return self._chosen(root, split, everything)
+            images, _ = self._from_folders(root, split)
+            return [Pair(stem(path), str(path)) for path in list_images(images)]
+        except UserError:
+            return []
+
+    def _from_folders(self, root: Path, split: str) -> tuple[Path, Path]:
+        for images, masks in self._folders(root, split):
             if images.is_dir():
-                return self._pair(images, masks, unlabeled=split == "test")
-        anywhere = [root / "train" / self.images, root / self.images / "train"]
-        if any(folder.is_dir() for folder in anywhere):
-            raise UserError(f"{root}: no folder {layouts[0][0]} for the split {split!r}")
-        return None
+                return images, masks
+        wanted = self._folders(root, split)[0][0]
+        raise UserError(f"{root}: no folder {wanted} for the split {split!r}")
 
     def _from_file(self, root: Path, split: str, pairs: list[Pair]) -> list[Pair] | None:
         listed = next((f for a in SPLITS[split] if (f := root / f"{a}.txt").is_file()), None)
@@ -106,14 +151,14 @@ class Folder:
                 raise UserError(f"{root}: train.txt is there but no {split}.txt")
             return None
         names = [line.strip() for line in listed.read_text().splitlines() if line.strip()]
-        wanted = set(names) | {stem(name) for name in names}
-        chosen = [p for p in pairs if {p.name, stem(p.image)} & wanted]
-        found = {name for p in chosen for name in (p.name, stem(p.image))}
-        missing = [name for name in names if not {name, stem(name)} & found]
+        known = _by_name(pairs)
+        lines = {name: _named(Path(name).name, known) for name in names}
+        missing = [name for name, meant in lines.items() if not meant]
+        chosen = {pair for meant in lines.values() for pair in meant}
         if missing or not chosen:
             what = f"names {few(missing, 3)}, not in {self.images}" if missing else "is empty"
             raise UserError(f"{listed}: {what}")
-        return chosen
+        return [pair for pair in pairs if pair in chosen]
 
     def _from_fractions(self, root: Path, split: str, pairs: list[Pair]) -> list[Pair]:
         files = {pair.image: stem(pair.image) for pair in pairs}
@@ -156,6 +201,25 @@ class Folder:
             for name, path in by_stem.items()
             for pair in _slices(path, targets[name + self.mask_suffix], self.rank)
         ]
+
+
+def _by_name(pairs: list[Pair]) -> list[dict[str, list[Pair]]]:
+    """Cases by what a line of a split file may hold: the file, the case, the stem of the file."""
+    tables: list[dict[str, list[Pair]]] = [{}, {}, {}]
+    for pair in pairs:
+        names = (Path(pair.image).name, pair.name, stem(pair.image))
+        for table, name in zip(tables, names, strict=True):
+            table.setdefault(name, []).append(pair)
+    return tables
+
+
+def _named(name: str, known: list[dict[str, list[Pair]]]) -> list[Pair]:
+    """The cases of a line; one that names a mask or another format is taken by its stem."""
+    for wanted in (name, stem(name)):
+        for table in known:
+            if wanted in table:
+                return table[wanted]
+    return []
 
 
 def _slices(image: Path, mask: Path | None, rank: int) -> list[Pair]:

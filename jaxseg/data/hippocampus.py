@@ -41,6 +41,9 @@ class Hippocampus:
         folds = json.loads(path.read_text())
         if not 0 <= self.fold < len(folds):
             raise UserError(f"data.dataset.fold={self.fold}: {path} holds folds 0-{len(folds) - 1}")
+        twice = set(folds[self.fold]["train"]) & set(folds[self.fold]["val"])
+        if twice:
+            raise UserError(f"{path}: fold {self.fold} trains and validates on {min(twice)}")
         names = folds[self.fold]["train" if split == "train" else "val"]
         images = {stem(p): p for p in list_images(folder / "images")}
         labels = {stem(p): p for p in list_images(folder / "labels")}

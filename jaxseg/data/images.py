@@ -34,9 +34,10 @@ def suffix(path: Path | str) -> str:
 
 
 def stem(path: Path | str) -> str:
-    """The file's name without its suffix."""
+    """The file's name without its suffix, if that is an image's: ``scan.v2`` has none."""
     name = Path(path).name
-    return name[: len(name) - len(suffix(name))]
+    kind = suffix(name)
+    return name[: len(name) - len(kind)] if kind in SUFFIXES else name
 
 
 def list_images(folder: Path | str) -> list[Path]:

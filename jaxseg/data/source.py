@@ -1,5 +1,7 @@
 """Random access to the cases of a split whose images and masks are files."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -241,3 +243,38 @@ def existing(root: str, dataset: str) -> Path:
 def unknown_split(split: str, known: tuple[str, ...], where: str) -> UserError:
     """The error for a split that does not exist."""
     return UserError(f"{where}: no split {split!r}; there are {', '.join(known)}")
+
+
+def twin(files: Sequence[str], others: Sequence[str]) -> tuple[str, str] | None:
+    """A file of each that hold the same bytes; None where no two do.
+
+    Only what is of one length and has equal ends is read whole.
+    """
+    for key in (_length, _ends, _digest):
+        known = {file: key(file) for file in {*files, *others}}
+        common = {known[file] for file in files} & {known[file] for file in others}
+        files = [file for file in files if known[file] in common]
+        others = [file for file in others if known[file] in common]
+    if not files:
+        return None
+    return files[0], next(file for file in others if known[file] == known[files[0]])
+
+
+def _length(file: str) -> int:
+    return Path(file).stat().st_size
+
+
+def _ends(file: str) -> tuple[bytes, bytes]:
+    with open(file, "rb") as opened:
+        first = opened.read(ENDS)
+        opened.seek(max(_length(file) - ENDS, 0))
+        return first, opened.read(ENDS)
+
+
+def _digest(file: str) -> bytes:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
+
+
+ENDS = 1 << 12
+"""Bytes at either end that tell most files apart."""

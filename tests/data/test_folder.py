@@ -4,6 +4,7 @@ import tifffile
 from PIL import Image
 
 from jaxseg.data import Folder
+from jaxseg.data.source import twin
 from jaxseg.errors import UserError
 
 NAMES = [f"case{i}" for i in range(10)]
@@ -13,7 +14,7 @@ def fill(images, masks, names=NAMES, size=(6, 8)):
     images.mkdir(parents=True, exist_ok=True)
     masks.mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(names):
-        rng = np.random.default_rng(i)
+        rng = np.random.default_rng([i, *str(images).encode()])  # no picture twice
         Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(
             images / f"{name}.jpg"
         )
@@ -55,6 +56,59 @@ def test_split_files_decide_where_they_exist(tmp_path):
     (tmp_path / "val.txt").write_text("case77\n")
     with pytest.raises(UserError, match="val.txt: names case77"):
         Folder(2).open(str(tmp_path), "validation")
+
+
+def test_a_dot_in_a_name_is_part_of_it(tmp_path):
+    fill(tmp_path / "images", tmp_path / "masks", ["scan", "scan.v2", "scan.v3", "other.png"])
+    (tmp_path / "train.txt").write_text("scan.v2\nscan.v3.jpg\nother.png\n")
+    (tmp_path / "val.txt").write_text("images/scan\n")
+    train = names(Folder(2).open(str(tmp_path), "train"))
+    assert train == ["other.png", "scan.v2", "scan.v3"]
+    assert names(Folder(2).open(str(tmp_path), "validation")) == ["scan"]
+    (tmp_path / "train.txt").write_text("scan.v4\n")
+    with pytest.raises(UserError, match="train.txt: names scan.v4"):
+        Folder(2).open(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("opened", ["train", "validation"])
+def test_a_case_that_two_split_files_name_is_refused_by_name(tmp_path, opened):
+    fill(tmp_path / "images", tmp_path / "masks")
+    (tmp_path / "train.txt").write_text("case3\ncase1.jpg\n")
+    (tmp_path / "val.txt").write_text("case0\ncase1\n")
+    with pytest.raises(UserError, match=r"both name case1; a case is to be in one"):
+        Folder(2).open(str(tmp_path), opened)
+
+
+@pytest.mark.parametrize("opened", ["train", "validation"])
+@pytest.mark.parametrize("layout", ["files", "folders", "fractions"])
+def test_identical_content_in_two_splits_is_refused_by_name(tmp_path, layout, opened):
+    if layout == "folders":
+        fill(tmp_path / "train/images", tmp_path / "train/masks", NAMES[:5])
+        fill(tmp_path / "val/images", tmp_path / "val/masks", NAMES[:3])
+        first, second = tmp_path / "train/images/case4.jpg", tmp_path / "val/images/case0.jpg"
+        for i in range(3):  # one name, another picture: two cases
+            Image.new("RGB", (8, 6), (i, 0, 9)).save(tmp_path / f"val/images/case{i}.jpg")
+    else:
+        fill(tmp_path / "images", tmp_path / "masks")
+        held = names(Folder(2).open(str(tmp_path), "validation"))
+        if layout == "files":
+            (tmp_path / "train.txt").write_text("\n".join(set(NAMES) - set(held)))
+            (tmp_path / "val.txt").write_text("\n".join(held))
+        first = tmp_path / f"images/{min(set(NAMES) - set(held))}.jpg"
+        second = tmp_path / f"images/{held[0]}.jpg"
+    Folder(2).open(str(tmp_path), opened)
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(UserError, match="hold the same bytes") as caught:
+        Folder(2).open(str(tmp_path), opened)
+    assert str(first) in str(caught.value) and str(second) in str(caught.value)
+
+
+def test_twins_are_told_apart_by_their_middle(tmp_path):
+    for name, middle in (("a", 1), ("b", 2), ("c", 1)):
+        (tmp_path / name).write_bytes(b"x" * 9000 + bytes([middle]) + b"x" * 9000)
+    a, b, c = (str(tmp_path / name) for name in "abc")
+    assert twin([a], [b]) is None and twin([a, b], []) is None
+    assert twin([b, a], [c]) == (a, c)
 
 
 @pytest.mark.parametrize("layout", ["{split}/{kind}", "{kind}/{split}"])

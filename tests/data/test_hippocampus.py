@@ -16,6 +16,12 @@ def test_each_volume_validates_in_one_fold(shared):
     assert len(set(held)) == 260
 
 
+def test_a_volume_that_trains_and_validates_is_refused_by_name(tmp_path):
+    (tmp_path / "splits_nnunet_5fold.json").write_text('[{"train": ["a", "b"], "val": ["b"]}]')
+    with pytest.raises(UserError, match="fold 0 trains and validates on b"):
+        Hippocampus().open(str(tmp_path), "train")
+
+
 def test_volumes_are_z_scored_and_labels_are_whole_numbers(shared):
     data = Data(Hippocampus(), str(shared / "data/hippocampus"), normalize=ZScore())
     cases = data.cases("validation")

@@ -173,7 +173,7 @@ def test_patches_of_16k_arrays_on_disk_are_read_in_place(tmp_path):
 def test_a_bad_file_is_a_user_error_of_the_iterator(tmp_path, workers):
     dataset = rare(tmp_path)
     for path in (tmp_path / "images").iterdir():
-        path.write_bytes(path.read_bytes()[:60])
+        path.write_bytes(path.read_bytes()[:60] + path.stem.encode())
     data = Data(dataset, str(tmp_path), patch=(9, 9), workers=workers)
     batches = data.train(batch_size=2, seed=0)
     with pytest.raises(UserError, match=r"images/\d\.png: truncated, or not an image") as caught:
