@@ -226,7 +226,7 @@ def _read(
     file: Path, rank: int, channels: int
 ) -> tuple[int | None, Iterator[Shaped[np.ndarray, "*spatial c"]]]:
     """The raw images of a file, one at a time, and the axis along which they lie stacked in it."""
-    if rank == 2 and images.suffix(file) in NIFTI and _holds_slices(file, channels):
+    if rank == 2 and images.suffix(file) in NIFTI and _holds_slices(file):
         volume = images.read_image(file, rank=3, channels=channels)
         return 2, (volume[:, :, z] for z in range(volume.shape[2]))
     count = images.pages(file) if rank == 2 else None
@@ -236,15 +236,15 @@ def _read(
     return 0, pages
 
 
-def _holds_slices(file: Path, channels: int) -> bool:
-    """Whether a third axis is slices; of the network's number of channels, it is channels."""
+def _holds_slices(file: Path) -> bool:
+    """Whether a third axis is slices: it is space, whatever its length."""
     import nibabel
 
     try:
         shape = nibabel.load(file).shape  # type: ignore[attr-defined]
     except Exception:
         return False  # who reads it next says what is wrong with it
-    return len(shape) >= 3 and shape[2] > 1 and (channels == 1 or shape[2] != channels)
+    return len(shape) >= 3 and shape[2] > 1
 
 
 # --- what is written beside the label map ---------------------------------------------------------

@@ -1,14 +1,17 @@
 """One file on disk -> one array: PNG, JPEG, BMP, TIFF (stacks, 16 bit), NIfTI, NumPy.
 
-Axes are as the file has them, channels last: ``[h w c]``, ``[d h w c]`` for the pages of a TIFF,
-``[x y z c]`` for NIfTI. A multi-page TIFF is a volume where the data set has rank 3 and a sequence
-of slices (``page``) where it has rank 2. ``.npy`` files are memory-mapped, so that reading a patch
-of a large one costs a patch. Pillow reads 16-bit colour PNG as 8 bit (16-bit grey is kept; store
-colour as TIFF). Orientation tags (EXIF, NIfTI affine) are not applied: image and mask
-of one pair share the pixel grid, and that is what training needs. Of the header of a NIfTI, only
-the size of its voxels is read (`read_spacing`).
+Axes are as the file has them, channels last: ``[h w c]``, ``[d h w c]`` for the pages of a TIFF
+(`jaxseg.data.tiff`), ``[x y z c]`` for NIfTI. A multi-page TIFF is a volume where the data set has
+rank 3 and a sequence of slices (``page``) where it has rank 2. ``.npy`` files are memory-mapped, so
+that reading a patch of a large one costs a patch. Orientation tags (EXIF, TIFF) are applied, to
+image and mask alike (`jaxseg.data.orientation`). The affine of a NIfTI is not: image and mask of a
+pair share the grid of voxels, and a pair whose affines differ is refused (`refuse_apart`).
+
+What a header claims is held against the file and the machine before pixels are decoded.
 """
 
+import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +19,8 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Shaped
 
-from jaxseg.data.checks import check_finite, few, size
+from jaxseg.data import claims, orientation, tiff
+from jaxseg.data.checks import check_finite, size
 from jaxseg.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".nii", ".nii.gz", ".npy")
@@ -55,9 +59,7 @@ def pages(path: Path | str, *, rank: int = 2) -> int | None:
     """Number of slices, if the file is a stack of images of ``rank``; None for a single image."""
     if suffix(path) not in (".tif", ".tiff"):
         return None
-    layout, shape = _reading(path, lambda p: _tiff_layout(p))
-    spatial = [n for axis, n in zip(layout, shape, strict=True) if axis not in "SC"]
-    return int(np.prod(spatial[:-rank])) if len(spatial) > rank else None
+    return _reading(path, lambda p: tiff.count(p, rank))
 
 
 def read_image(
@@ -70,7 +72,8 @@ def read_image(
     image, of another rank, or that holds NaN or infinity.
     """
     array = _reading(path, lambda p: _decode(p, rank, page, mask=False))
-    array = _with_channel_axis(array, rank, str(path))
+    if array.dtype.kind not in "buif":
+        raise UserError(f"{path}: holds {array.dtype}; an image is integers or real numbers")
     if array.dtype == np.float64:
         array = array.astype(np.float32)
     array = _as_channels(array, channels, str(path))
@@ -87,13 +90,69 @@ def read_mask(
     Palette images give their indices, not their colours.
     """
     array = _reading(path, lambda p: _decode(p, rank, page, mask=True))
-    if array.ndim == rank + 1 and array.shape[-1] in (1, 2):
-        array = array[..., 0]
-    if array.ndim == rank + 1 and array.shape[-1] in (3, 4):
-        return array[..., :3]
-    if array.ndim != rank:
-        raise UserError(f"{path}: a mask of {size(array.shape)} where {rank} axes are expected")
+    if array.shape[-1] == 1:
+        return array[..., 0]
+    if array.shape[-1] != 3:
+        raise UserError(
+            f"{path}: a mask of {array.shape[-1]} channels; one of class numbers or three of "
+            "colours are read"
+        )
     return array
+
+
+TOLERANCE = 0.1
+"""Voxels by which the corners of an image and of its mask may lie apart."""
+
+
+def refuse_apart(image: Path | str, mask: Path | str) -> None:
+    """Refuse NIfTI files whose affines put their voxels in different places.
+
+    Where either states no place (neither sform nor qform), or is no NIfTI, there is nothing to
+    compare.
+    """
+    if not all(suffix(path) in (".nii", ".nii.gz") for path in (image, mask)):
+        return
+    here, there = _reading(image, _affine), _reading(mask, _affine)
+    if here is None or there is None:
+        return
+    (first, spatial), (second, _) = here, there
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in spatial), (1,)))).T
+    apart = np.linalg.norm(((first - second) @ corners)[:3], axis=0).max()
+    width = np.linalg.norm(first[:3, :3], axis=0).min()
+    if not apart <= TOLERANCE * width:
+        raise UserError(
+            f"{mask}: its affine puts the voxels up to {apart:.3g} mm from those of its image "
+            f"{image}, more than {TOLERANCE} voxels; resample one onto the grid of the other"
+        )
+
+
+def _affine(path: Path) -> tuple[np.ndarray, tuple[int, ...]] | None:
+    """Millimetres by index and the size of the grid; None where the header states no place."""
+    import nibabel
+
+    file: Any = nibabel.load(path)  # type: ignore[attr-defined]
+    header = file.header
+    if not int(header["sform_code"]) and not int(header["qform_code"]):
+        return None
+    grid = (*file.shape[:3], *(1,) * (3 - len(file.shape)))
+    return file.affine * _MILLIMETRES.get(str(header.get_xyzt_units()[0]), 1.0), grid
+
+
+def read_turn(path: Path | str) -> int:
+    """The orientation tag, 1 to 8, of a picture; 1 where it has none."""
+    return _reading(path, _turn)
+
+
+def _turn(path: Path) -> int:
+    kind = suffix(path)
+    if kind in (".tif", ".tiff"):
+        return tiff.turn(path)
+    if kind in (".nii", ".nii.gz", ".npy"):
+        return 1
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return orientation.of_picture(picture)
 
 
 def read_spacing(path: Path | str, *, rank: int) -> tuple[float, ...] | None:
@@ -118,114 +177,117 @@ def _reading(path: Path | str, read: Callable[[Path], Read]) -> Read:
         raise UserError(f"{path}: no such file")
     try:
         return read(path)
-    except (UserError, MemoryError):
+    except UserError:
         raise
+    except MemoryError as error:
+        raise UserError(f"{path}: needs more memory than is free") from error
     except Exception as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: truncated, or not an image ({why})") from error
 
 
 def _decode(path: Path, rank: int, page: int | None, *, mask: bool) -> np.ndarray:
+    """``[*spatial c]`` of ``rank`` spatial axes, upright."""
     kind = suffix(path)
     if kind in (".tif", ".tiff"):
-        return _tiff(path, rank, page, mask=mask)
-    if page is not None:
+        array = tiff.read(path, rank, page, mask=mask)
+    elif page is not None:
         raise UserError(f"{path}: only a TIFF holds pages")
-    if kind in (".nii", ".nii.gz"):
-        return _nifti(path)
-    if kind == ".npy":
+    elif kind in (".nii", ".nii.gz"):
+        array = _nifti(path, rank)
+    elif kind == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        return array if isinstance(array, np.ndarray) else np.asarray(array)
-    return _pillow(path, mask=mask)
+        if array.ndim == rank:  # a file says nothing of its axes
+            array = array[..., None]
+    else:
+        array = _picture(path, mask=mask)
+    if array.ndim != rank + 1 or (kind == ".npy" and array.shape[-1] > 64):
+        found = array.shape if kind == ".npy" else array.shape[:-1]
+        raise UserError(f"{path}: {size(found)} is no image of rank {rank}; set the data's rank")
+    return array
 
 
-def _pillow(path: Path, *, mask: bool, frame: int = 0) -> np.ndarray:
+BITS = {".png": claims.DEFLATE * 8, ".jpg": 1024, ".jpeg": 1024, ".bmp": 1024}
+"""Pixels that one byte of a file may become, by its compression."""
+
+
+def _picture(path: Path, *, mask: bool) -> np.ndarray:
+    """``[h w c]`` without alpha, upright."""
     from PIL import Image
 
     # The limit is global in Pillow; a higher one set by the program stays.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, MAX_PIXELS)
     with Image.open(path) as opened:
-        if opened.width * opened.height > MAX_PIXELS:
+        pixels = opened.width * opened.height
+        if pixels > MAX_PIXELS:
             raise UserError(f"{path}: over 2^30 pixels; cut it into tiles or store it as .npy")
-        opened.seek(frame)
+        ratio = BITS.get(suffix(path))
+        claims.refuse_claim(path, claimed=pixels, stored=path.stat().st_size, ratio=ratio)
+        claims.refuse_large(path, pixels * 4)  # bytes of a pixel in Pillow
+        turn = orientation.of_picture(opened)
         opened.load()  # decodes every byte: a truncated file ends here
-        image: Image.Image = opened
-        if image.mode in ("P", "PA") and not mask:
-            image = image.convert("RGBA")  # resolves a transparent palette without a warning
-        elif image.mode == "1":
-            image = image if mask else image.convert("L")
-        elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa"):
-            image = image.convert("RGB")
-        array = np.asarray(image)
+        array = _pixels(opened, path, mask=mask)
+    if array.ndim == 2:
+        array = array[..., None]
+    array = orientation.upright(array, turn)
+    return np.asarray(array, array.dtype.newbyteorder("="))
+
+
+def _pixels(image: Any, path: Path, *, mask: bool) -> np.ndarray:
+    """Grey or colours of a loaded Pillow image."""
+    depth, kind = _png_header(path)
+    if depth == 16 and kind in (2, 4, 6):  # Pillow reads these as 8 bits
+        import imagecodecs
+
+        deep = imagecodecs.png_decode(path.read_bytes())
+        return deep[..., :3] if kind in (2, 6) else deep[..., 0]
+    if image.mode in ("P", "PA") and not mask:
+        image = image.convert("RGBA")  # resolves a transparent palette without a warning
+    elif image.mode == "1":
+        image = image if mask else image.convert("L")
+    elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa"):
+        image = image.convert("RGB")
+    array = np.asarray(image)
+    if mask and kind == 0 and depth in (2, 4):  # Pillow scales them to 8 bits
+        array = array // (255 // ((1 << depth) - 1))
     if image.mode in ("LA", "La", "PA"):
         array = array[..., 0]
-    if array.dtype.byteorder == ">":
-        array = array.astype(array.dtype.newbyteorder("="))
     return array[..., :3] if array.ndim == 3 else array
 
 
-def _tiff_layout(path: Path) -> tuple[str, tuple[int, ...]]:
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        return series.axes, series.shape
-
-
-def _tiff(path: Path, rank: int, page: int | None, *, mask: bool) -> np.ndarray:
-    """``[*spatial c?]``: the whole file, or the one page that is asked for."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        _refuse_truncated(series, path)
-        axes, colormap = series.axes, series.keyframe.colormap
-        one = page is not None and len(series.pages) == series.shape[0] and axes[0] not in "YXSC"
-        array = _tiff_pixels(series, path, page if one else None, mask=mask)
-    if one:
-        axes, page = axes[1:], None
-    if colormap is not None and not mask and array.dtype in (np.uint8, np.uint16):
-        return np.moveaxis(colormap[:, array], 0, -1)
-    channel = next((c for c in "SC" if c in axes), None)
-    if channel is not None:
-        array = np.moveaxis(array, axes.index(channel), -1)
-        axes = axes.replace(channel, "")
-        array = array[..., :3] if array.shape[-1] == 4 and channel == "S" else array
-    lead = len(axes) - rank
-    if page is None and lead > 0:
-        raise UserError(f"{path}: a stack of {pages(path, rank=rank)} slices; rank=3 reads volumes")
-    return array if page is None else array.reshape(-1, *array.shape[lead:])[page]
+def _png_header(path: Path) -> tuple[int, int]:
+    """Bits a sample and colour type of a PNG; (0, -1) of another file."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    return (head[24], head[25]) if head[:4] == b"\x89PNG" and len(head) == 26 else (0, -1)
 
 
-def _refuse_truncated(series: Any, path: Path) -> None:
-    """tifffile fills what lies beyond the end of a file with zeros."""
-    length = path.stat().st_size
-    for part in series.pages:
-        ends = zip(part.dataoffsets, part.databytecounts, strict=True) if part else ()
-        if any(start + count > length for start, count in ends):
-            raise UserError(f"{path}: truncated, data beyond the end of the file")
-
-
-def _tiff_pixels(series: Any, path: Path, page: int | None, *, mask: bool) -> np.ndarray:
-    try:
-        return series.asarray() if page is None else series.pages[page].asarray()
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
-            raise
-    # LZW and JPEG inside TIFF need a further package there; Pillow's libtiff knows them
-    frames = range(len(series.pages)) if page is None else [page]
-    array = np.stack([_pillow(path, mask=mask, frame=frame) for frame in frames])
-    return array[0] if len(frames) == 1 else array
-
-
-def _nifti(path: Path) -> np.ndarray:
+def _nifti(path: Path, rank: int) -> np.ndarray:
+    """``[x y z c]``; ``[x y c]`` of one slice."""
     import nibabel
 
-    file = nibabel.load(path)  # type: ignore[attr-defined]
-    array = np.asanyarray(file.dataobj)  # type: ignore[attr-defined]  # scaled if the header scales
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    return np.asarray(array, array.dtype.newbyteorder("="))
+    file: Any = nibabel.load(path)  # type: ignore[attr-defined]
+    proxy, shape = file.dataobj, tuple(file.shape)
+    count = math.prod(shape)
+    stored = path.stat().st_size
+    ratio = 1 if suffix(path) == ".nii" else claims.DEFLATE
+    kind = np.dtype(proxy.dtype)
+    claims.refuse_claim(path, claimed=count * kind.itemsize, stored=stored, ratio=ratio)
+    scaled = (proxy.slope, proxy.inter) != (1, 0)
+    claims.refuse_large(path, count * (8 if scaled else kind.itemsize))
+    array = np.asanyarray(proxy)  # scaled if the header scales
+    array = np.asarray(array, array.dtype.newbyteorder("="))
+    if array.dtype.names:  # colours
+        array = np.stack([array[name] for name in array.dtype.names if name in "RGB"], -1)
+        shape = (*shape, *(1,) * (4 - len(shape)), 3)
+    space, rest = shape[:3], [n for n in shape[3:] if n != 1]
+    if len(rest) > 1:
+        raise UserError(f"{path}: {size(shape)} has two axes beyond space")
+    if rank == 2 and len(space) == 3:
+        if space[2] > 1:
+            raise UserError(f"{path}: a volume of {space[2]} slices; rank=3 reads volumes")
+        space = space[:2]
+    return array.reshape(*space, rest[0] if rest else 1)
 
 
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
@@ -239,20 +301,8 @@ def _zooms(path: Path) -> tuple[tuple[float, ...], str]:
     return zooms, str(header.get_xyzt_units()[0])  # type: ignore[attr-defined]
 
 
-def _with_channel_axis(array: np.ndarray, rank: int, name: str) -> np.ndarray:
-    if array.dtype.kind not in "buif":
-        raise UserError(f"{name}: holds {array.dtype}; an image is integers or real numbers")
-    if array.ndim == rank:
-        return array[..., None]
-    if array.ndim == rank + 1 and array.shape[-1] <= 64:
-        return array
-    raise UserError(f"{name}: {size(array.shape)} is no image of rank {rank}; set the data's rank")
-
-
 def _as_channels(image: np.ndarray, channels: int | None, name: str) -> np.ndarray:
     have = image.shape[-1]
-    if have == 2 and channels in (1, 3):  # grey and alpha
-        image, have = image[..., :1], 1
     if channels is None or have == channels:
         return image
     if have == 1:
@@ -261,4 +311,4 @@ def _as_channels(image: np.ndarray, channels: int | None, name: str) -> np.ndarr
         luma = image @ np.array([0.299, 0.587, 0.114], np.float32)
         whole = np.issubdtype(image.dtype, np.integer)
         return (np.rint(luma) if whole else luma).astype(image.dtype)[..., None]
-    raise UserError(f"{name}: {few([have])} channels; the data set says channels={channels}")
+    raise UserError(f"{name}: {have} channels; the data set says channels={channels}")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int, Integer, Shaped
 
-from jaxseg.data.checks import check_labels, few, integral
-from jaxseg.data.images import read_image, read_mask
+from jaxseg.data.checks import check_labels, few, integral, size
+from jaxseg.data.images import read_image, read_mask, read_turn, refuse_apart
 from jaxseg.errors import UserError, require
 from jaxseg.types import IGNORE
 
@@ -213,7 +213,9 @@ class Pairs:
         image = read_image(pair.image, rank=self.rank, channels=self.channels, page=pair.page)
         case = {"name": pair.name, "image": image}
         if pair.mask is not None:
+            refuse_apart(pair.image, pair.mask)
             case |= self.masks.read(pair.mask, rank=self.rank, page=pair.page)
+            _refuse_turned(case, pair.image, pair.mask)
             if not self.instances:
                 case.pop("instance", None)
         return case
@@ -229,6 +231,19 @@ class Pairs:
         seen = [(path, stat.st_mtime_ns, stat.st_size) for path, stat in stats]
         how = (self.masks, self.channels, self.rank, self.instances, self.pairs[index].page)
         return repr((seen, how))
+
+
+def _refuse_turned(case: dict, image: str, mask: str) -> None:
+    """Refuse sizes that differ because the file of one alone is to be turned when it is read."""
+    if case["label"].shape == case["image"].shape[:-1]:
+        return
+    turns = read_turn(image), read_turn(mask)
+    if turns[0] != turns[1]:
+        raise UserError(
+            f"{mask}: {size(case['label'].shape)}, and its image {image} is "
+            f"{size(case['image'].shape[:-1])} after its EXIF orientation {turns[0]} is applied "
+            f"(the mask's is {turns[1]}); store both upright, without the tag"
+        )
 
 
 def existing(root: str, dataset: str) -> Path:
