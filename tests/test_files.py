@@ -1,6 +1,12 @@
 """One picture through every container: whatever holds it, it reads as one array."""
 
+import contextlib
+import gzip
 import itertools
+import tracemalloc
+import uuid
+import warnings
+import zlib
 
 import imagecodecs
 import nibabel
@@ -9,8 +15,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jaxseg.data import Folder
-from jaxseg.data.images import pages, read_image, read_mask
+from jaxseg.data import Folder, claims
+from jaxseg.data.images import pages, read_image, read_mask, suffix
 from jaxseg.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -92,8 +98,6 @@ def test_a_grey_png_of_few_bits_is_white_at_255_and_a_mask_of_its_numbers(tmp_pa
 
 def as_grey(png):
     """A palette PNG with its header's colour type made grey, and no palette."""
-    import zlib
-
     at, kept = 8, [bytes(png[:8])]
     while at < len(png):
         length, kind = int.from_bytes(png[at : at + 4]), bytes(png[at + 4 : at + 8])
@@ -477,3 +481,110 @@ def test_an_image_and_a_mask_whose_affines_differ_are_refused_by_name(tmp_path, 
     plain = nibabel.Nifti1Image((VOLUME > 0).astype(np.uint8), None)  # states no place
     nibabel.save(plain, mask)
     np.testing.assert_array_equal(source[0]["label"], VOLUME > 0)
+
+
+# --- what a header claims -------------------------------------------------------------------------
+
+
+def rewritten(path, old, new):
+    raw = path.read_bytes()
+    assert raw.count(old) >= 1, path
+    path.write_bytes(raw.replace(old, new, 1))
+
+
+def tagged(path, code, value):
+    """The TIFF with another number in a tag of its first page."""
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags[code].overwrite(value, dtype="I")
+
+
+def write_all(folder):
+    """The picture in each container, by name."""
+    for name in ("a.png", "a.jpg", "a.bmp"):
+        Image.fromarray(GREY).save(folder / name)
+    for name, compression in (("raw", None), ("lzw", "lzw"), ("zip", "zlib"), ("zstd", "zstd")):
+        tifffile.imwrite(folder / f"{name}.tif", GREY, compression=compression)
+    stack = np.stack([GREY] * 3)
+    how = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(folder / "ij.tif", stack, imagej=True, **how)
+    Image.fromarray(BITS).save(folder / "g4.tif", compression="group4")
+    for name in ("a.nii", "a.nii.gz"):
+        nifti(folder / name, GREY[..., None])
+    np.save(folder / "a.npy", GREY)
+
+
+def claim_png(path):
+    raw = path.read_bytes()
+    head = b"IHDR" + (30000).to_bytes(4) * 2 + raw[24:29]
+    path.write_bytes(raw[:12] + head + zlib.crc32(head).to_bytes(4) + raw[33:])
+
+
+def claim_nifti(path):
+    file = nibabel.load(path)
+    raw = bytearray(file.header.binaryblock) + bytes(4 + GREY.size)
+    raw[40:56] = np.array([3, 30000, 30000, 30000, 1, 1, 1, 1], "<i2").tobytes()
+    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
+
+
+def claim_imagej(path):
+    """One page and the word that more than four gigabytes of them follow."""
+    said = "ImageJ=1.54\nimages=9999999\nslices=9999999\n"
+    tifffile.imwrite(path, GREY, description=said, metadata=None)
+
+
+CLAIMS = {
+    "a.png": claim_png,
+    "a.jpg": lambda p: rewritten(p, b"\x08\x00\x18\x00\x28", b"\x08\x70\x00\x70\x00"),
+    "a.bmp": lambda p: rewritten(p, b"\x28\0\0\0\x18\0\0\0", b"\0\x70\0\0\0\x70\0\0"),
+    "raw.tif": lambda p: tagged(p, 257, 2**31),
+    "lzw.tif": lambda p: tagged(p, 257, 2**31),
+    "zip.tif": lambda p: [tagged(p, 257, 2**31), tagged(p, 278, 2**31)],
+    "zstd.tif": lambda p: [tagged(p, 257, 2**31), tagged(p, 278, 2**31)],
+    "g4.tif": lambda p: [tagged(p, 257, 2**31), tagged(p, 278, 2**31)],
+    "ij.tif": claim_imagej,
+    "a.nii": claim_nifti,
+    "a.nii.gz": claim_nifti,
+    "a.npy": lambda p: rewritten(p, b"(24, 40), }          ", b"(2400000, 4000000), }"),
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_header_that_claims_too_much_is_one_line_before_anything_is_allocated(tmp_path, name):
+    write_all(tmp_path)
+    path = tmp_path / name
+    CLAIMS[name](path)
+    rank = 3 if name.startswith(("a.nii", "ij")) else 2
+    for read in (read_image, read_mask):
+        tracemalloc.start()
+        with pytest.raises(UserError, match=rf"{name}: .*(truncated|claims)") as caught:
+            read(path, rank=rank)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 2**25 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in CLAIMS if name != "a.npy"])
+def test_what_is_more_than_half_of_the_memory_is_not_decoded(tmp_path, monkeypatch, name):
+    write_all(tmp_path)
+    rank = 3 if name.startswith(("a.nii", "ij")) else 2
+    read_image(tmp_path / name, rank=rank)
+    monkeypatch.setattr(claims, "memory", lambda: GREY.size)
+    with pytest.raises(UserError, match=f"{name}: its header claims .* half of this machine's"):
+        read_image(tmp_path / name, rank=rank)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_no_changed_byte_is_anything_but_read_or_refused(tmp_path, name):
+    write_all(tmp_path)
+    path = tmp_path / name
+    whole, rng = path.read_bytes(), np.random.default_rng(1)
+    rank = 3 if name.startswith(("a.nii", "ij")) else 2
+    for _ in range(60):
+        changed = bytearray(whole)
+        for at in rng.integers(0, min(len(whole), 600), rng.integers(1, 4)):
+            changed[at] = rng.choice([0, 1, 127, 128, 255, rng.integers(256)])
+        path = path.with_name(f"{uuid.uuid4().hex}{suffix(name)}")  # none still mapped
+        path.write_bytes(changed)
+        for read in (read_image, read_mask):
+            with contextlib.suppress(UserError), warnings.catch_warnings(action="ignore"):
+                read(path, rank=rank)

@@ -7,7 +7,6 @@ whatever its format was, worker processes share one copy, and it outlives the ru
 """
 
 import hashlib
-import os
 import shutil
 import threading
 import uuid
@@ -16,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 
+from jaxseg.data.claims import memory
 from jaxseg.errors import UserError
 
 MAPPED_FROM = 1 << 16
@@ -24,13 +25,13 @@ MAPPED_FROM = 1 << 16
 
 
 def default_folder() -> Path:
-    """``$XDG_CACHE_HOME/jaxseg/decoded``; deleting it loses nothing but time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxseg" / "decoded"
+    """The user's cache folder (``$XDG_CACHE_HOME`` on Linux); deleting it loses only time."""
+    return platformdirs.user_cache_path("jaxseg") / "decoded"
 
 
 def default_limit() -> int:
     """A quarter of the machine's memory, in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    return memory() // 4
 
 
 class Nothing:
@@ -105,7 +106,7 @@ class Disk:
         except OSError as error:
             raise UserError(
                 f"{self.folder}: the decode cache cannot be written ({error.strerror}); "
-                "free space there, set XDG_CACHE_HOME, or use data.cache=memory"
+                "free space there, set XDG_CACHE_HOME (Linux), or use data.cache=memory"
             ) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)

@@ -207,8 +207,8 @@ def _decode(path: Path, rank: int, page: int | None, *, mask: bool) -> np.ndarra
     return array
 
 
-BITS = {".png": claims.DEFLATE * 8, ".jpg": 1024, ".jpeg": 1024, ".bmp": 1024}
-"""Pixels that one byte of a file may become, by its compression."""
+PIXELS = {"PNG": claims.DEFLATE * 8, "JPEG": 1024, "MPO": 1024, "BMP": 1024}
+"""Pixels that one byte of a file may become, by its format."""
 
 
 def _picture(path: Path, *, mask: bool) -> np.ndarray:
@@ -221,7 +221,7 @@ def _picture(path: Path, *, mask: bool) -> np.ndarray:
         pixels = opened.width * opened.height
         if pixels > MAX_PIXELS:
             raise UserError(f"{path}: over 2^30 pixels; cut it into tiles or store it as .npy")
-        ratio = BITS.get(suffix(path))
+        ratio = PIXELS.get(opened.format or "")
         claims.refuse_claim(path, claimed=pixels, stored=path.stat().st_size, ratio=ratio)
         claims.refuse_large(path, pixels * 4)  # bytes of a pixel in Pillow
         turn = orientation.of_picture(opened)

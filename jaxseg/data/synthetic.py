@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxseg.data.source import rim, semantic, unknown_split
-from jaxseg.errors import UserError
+from jaxseg.errors import require
 
 SPLITS = ("train", "validation", "test")
 
@@ -39,15 +39,15 @@ class Synthetic:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
-        for name, fine in (
-            ("size", min(self.size, default=0) > 0),
-            ("count", min(self.count) >= 0),
-            ("radius", 0 < self.radius[0] <= self.radius[1]),
-            ("density", 0 <= self.density <= 1),
-            ("noise", self.noise >= 0),
+        for name, fine, what in (
+            ("size", len(self.size) in (2, 3) and min(self.size) > 0, "two or three, above 0"),
+            ("count", len(self.count) == 3 and min(self.count) >= 0, "three, at least 0"),
+            ("radius", _is_range(self.radius), "two, above 0, the smaller first"),
+            ("density", 0 <= self.density <= 1, "in [0, 1]"),
+            ("noise", 0 <= self.noise < np.inf, "at least 0"),
+            ("seed", self.seed >= 0, "at least 0"),
         ):
-            if not fine:
-                raise UserError(f"data.dataset.{name}={getattr(self, name)}: out of its range")
+            require(fine, f"data.dataset.{name}", getattr(self, name), what)
 
     @property
     def num_classes(self) -> int:
@@ -70,6 +70,10 @@ class Synthetic:
         if split not in SPLITS:
             raise unknown_split(split, SPLITS, "Synthetic")
         return Nuclei(self, split)
+
+
+def _is_range(radius: tuple[float, ...]) -> bool:
+    return len(radius) == 2 and 0 < radius[0] <= radius[1] < np.inf
 
 
 @dataclass(frozen=True)

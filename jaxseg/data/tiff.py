@@ -97,6 +97,10 @@ def _series(tiff: Any, path: Path) -> Any:
             f"{path}: holds pictures of several sizes or kinds ({size(first.shape)}, then "
             f"{size(rest[0].shape)}); store each in a file of its own"
         )
+    said = (tiff.imagej_metadata or {}).get("images", 1) if tiff.is_imagej else 1
+    have = math.prod(first.shape) // max(math.prod(first.keyframe.shape), 1)
+    if isinstance(said, int) and said > have:
+        raise UserError(f"{path}: truncated, its header claims {said} images and it holds {have}")
     return first
 
 

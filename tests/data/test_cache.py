@@ -1,10 +1,15 @@
+import ctypes
 import errno
+import os
 import pickle
+import types
 
 import numpy as np
+import platformdirs
 import pytest
 
-from jaxseg.data.cache import Disk, Memory, Nothing
+from jaxseg.data import claims
+from jaxseg.data.cache import Disk, Memory, Nothing, default_folder, default_limit
 from jaxseg.errors import UserError
 
 
@@ -74,3 +79,30 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monke
     with pytest.raises(UserError, match="cannot be written .No space left"):
         Disk(tmp_path).fetch("a", maker([]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_is_the_users_and_the_limit_a_quarter_of_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    assert default_folder() == tmp_path / "jaxseg" / "decoded"
+    monkeypatch.setattr("jaxseg.data.cache.memory", lambda: 400)
+    assert default_limit() == 100
+
+
+def test_the_memory_is_that_of_the_machine_or_of_its_container(tmp_path, monkeypatch):
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    monkeypatch.setattr(claims, "_CGROUP", tmp_path / "memory.max")
+    assert claims.memory() == physical
+    for said, expected in (("max", physical), ("1048576", 2**20)):
+        (tmp_path / "memory.max").write_text(f"{said}\n")
+        assert claims.memory() == expected
+
+
+def test_the_memory_is_known_where_there_is_no_sysconf(tmp_path, monkeypatch):
+    def fill(pointer):
+        pointer._obj.total = 2**33
+
+    kernel = types.SimpleNamespace(GlobalMemoryStatusEx=fill)
+    monkeypatch.setattr(claims, "_CGROUP", tmp_path / "none")
+    monkeypatch.setattr(ctypes, "windll", types.SimpleNamespace(kernel32=kernel), raising=False)
+    monkeypatch.delattr(os, "sysconf")
+    assert claims.memory() == 2**33

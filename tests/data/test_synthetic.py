@@ -78,3 +78,26 @@ def test_the_ends_of_a_split_are_known():
         source[2]
     with pytest.raises(UserError, match="no split 'val'; there are train, validation, test"):
         Synthetic().open("", "val")
+
+
+@pytest.mark.parametrize(
+    "field, value, message",
+    [
+        ("radius", (), r"\(\): must be two, above 0, the smaller first"),
+        ("radius", (5.0,), "must be two"),
+        ("radius", (5.0, 3.0), "the smaller first"),
+        ("radius", (0.0, 3.0), "above 0"),
+        ("count", (), r"\(\): must be three"),
+        ("size", (), r"\(\): must be two or three"),
+        ("size", (8, 0), "above 0"),
+        ("noise", float("nan"), "nan: must be at least 0"),
+        ("seed", -1, "-1: must be at least 0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(field, value, message):
+    fields = {"size": (32, 32), "count": (1, 1, 1), "radius": (3.0, 5.0)} | {field: value}
+    made = object.__new__(Synthetic)  # as an override builds it: past the checks of types
+    for name, default in (("density", 0.2), ("noise", 0.1), ("seed", 0), *fields.items()):
+        object.__setattr__(made, name, fields.get(name, default))
+    with pytest.raises(UserError, match=rf"data\.dataset\.{field}=.*{message}"):
+        made.__post_init__()
