@@ -74,16 +74,18 @@ class Augment:
     def __call__(self, rng: jax.Array, batch: Batch) -> Batch:
         """The batch with every example transformed; ``rng`` alone fixes the result.
 
-        Raises UserError where a geometry would move the image and leave its objects behind.
+        Its ``streams`` stay as they are: each has rows of its own, and a recipe may want them
+        seen in two ways. Raises UserError where a geometry would move the image and leave its
+        objects behind.
         """
         if batch.objects is not None and self.moves:
             raise UserError(
                 "recipe.augment: flips, rotations, zoom and displacements do not move objects yet; "
                 "leave them out for data with objects"
             )
-        batch = jax.tree.map(jnp.asarray, batch)
+        rows = jax.tree.map(jnp.asarray, batch._replace(streams=None))
         keys = jax.random.split(rng, batch.image.shape[0])
-        return jax.vmap(self._example)(keys, batch)
+        return jax.vmap(self._example)(keys, rows)._replace(streams=batch.streams)
 
     @property
     def moves(self) -> bool:

@@ -10,7 +10,7 @@ from jaxseg import augment
 from jaxseg.augment import Augment
 from jaxseg.errors import UserError
 from jaxseg.sharding import MeshShape, of_batch, replicated
-from jaxseg.types import IGNORE, Batch
+from jaxseg.types import IGNORE, Batch, Objects
 
 KEY = jax.random.key(0)
 GEOMETRY = Augment(flip=0.5, rotate=30.0, scale=(0.8, 1.25), elastic=2.0)
@@ -387,3 +387,26 @@ def test_what_the_image_cannot_do_is_refused():
         apply(Augment(transpose=0.5), KEY, some((8, 12)))
     with pytest.raises(UserError, match="flip.*one number, or 2"):
         apply(Augment(flip=(0.5, 0.5, 0.5)), KEY, some((8, 8)))
+
+
+def test_streams_stay_as_they_are_with_rows_of_their_own():
+    beside = {"more": some((16, 16), b=3, seed=1)}
+    out = BOTH(KEY, some()._replace(streams=beside))
+    assert same(out._replace(streams=None), BOTH(KEY, some()))
+    assert same(out.streams["more"], beside["more"])
+
+
+def test_what_is_about_the_image_as_a_whole_stays():
+    batch = some()._replace(domain=np.arange(4), present=np.eye(4, dtype=bool))
+    out = apply(BOTH, KEY, batch)
+    np.testing.assert_array_equal(out.domain, batch.domain)
+    np.testing.assert_array_equal(out.present, batch.present)
+
+
+def test_objects_are_left_alone_by_intensity_and_refused_by_geometry():
+    objects = Objects(np.zeros((4, 2, 4), np.float32), np.zeros((4, 2), np.int32))
+    batch = some()._replace(objects=objects)
+    assert same(INTENSITY(KEY, batch).objects, objects)
+    for moving in (Augment(flip=0.5), Augment(transpose=0.5), GEOMETRY):
+        with pytest.raises(UserError, match="recipe.augment: .* do not move objects yet"):
+            moving(KEY, batch)

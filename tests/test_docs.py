@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxseg import checkpoint, config, evaluate, export, models, predict, train
+from jaxseg.data import Data
 from jaxseg.models.__main__ import rows_of
 from tests import write_snapshots
 from tests.models import test_numbers, test_shapes
@@ -165,3 +166,11 @@ def test_what_a_data_set_a_recipe_and_a_metric_lack_is_said_by_its_name(tmp_path
         )
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
         assert said in done.stderr and not (tmp_path / "run" / "experiment.json").exists()
+
+
+def test_the_transform_of_the_page_on_data_merges_classes():
+    page: dict = {"__name__": __name__}
+    exec(program("own_data"), page)
+    data = Data(dataset=page["Stripes"](), prepare=(page["Merge"](classes=((1, 0),)),))
+    assert Data(dataset=page["Stripes"]()).cases("train")[0]["label"].max() == 1
+    assert data.cases("train")[0]["label"].max() == 0

@@ -13,25 +13,35 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
 
 from jaxseg.data.claims import memory
 from jaxseg.errors import UserError
+from jaxseg.types import BATCH_FIELDS, Objects
+
+UNKNOWN_LIMIT = 1 << 30
+"""Bytes of a cache in memory on systems that do not say how much memory they have."""
 
 MAPPED_FROM = 1 << 16
 """Bytes above which a cached array is memory-mapped; below, reading it is cheaper."""
 
 
 def default_folder() -> Path:
-    """The user's cache folder (``$XDG_CACHE_HOME`` on Linux); deleting it loses only time."""
-    return platformdirs.user_cache_path("jaxseg") / "decoded"
+    """The folder of decoded cases among the system's caches; deleting it loses nothing but time.
+
+    ``$XDG_CACHE_HOME/jaxseg/decoded`` on Linux, by default in ``~/.cache``.
+    """
+    return platformdirs.user_cache_path("jaxseg", appauthor=False) / "decoded"
 
 
 def default_limit() -> int:
-    """A quarter of the machine's memory, in bytes."""
-    return memory() // 4
+    """A quarter of the machine's memory, in bytes; where it does not say, UNKNOWN_LIMIT."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):  # Windows
+        return UNKNOWN_LIMIT
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 
 class Nothing:
@@ -61,7 +71,7 @@ class Memory:
         if kept is not None:
             return kept
         case = make()
-        size = sum(_bytes(value) for value in case.values())
+        size = sum(_bytes(value) for value in _flat(case).values())
         with self._lock:
             if key not in self._kept and self.used + size <= self.limit:
                 self._kept[key] = case
@@ -87,8 +97,8 @@ class Disk:
             except (OSError, ValueError, EOFError):  # damaged: made again
                 shutil.rmtree(place, ignore_errors=True)
         case = make()
-        if any(isinstance(value, np.memmap | tuple) for value in case.values()):
-            return case  # lies on disk as an array already, or is no array
+        if any(isinstance(value, np.memmap) for value in case.values()):
+            return case  # lies on disk as an array already
         self._store(case, place)
         return _load(place)
 
@@ -96,7 +106,7 @@ class Disk:
         draft = self.folder / f".{place.name[:16]}-{uuid.uuid4().hex[:8]}"
         try:
             draft.mkdir(parents=True)
-            for name, value in case.items():
+            for name, value in _flat(case).items():
                 np.save(draft / f"{name}.npy", np.asarray(value), allow_pickle=False)
             try:
                 draft.rename(place)
@@ -117,10 +127,29 @@ def _load(place: Path) -> dict:
     for path in sorted(place.glob("*.npy")):
         mapped = path.stat().st_size > MAPPED_FROM
         array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-        case[path.stem] = array.item() if array.dtype.kind == "U" else array
+        name, _, part = path.stem.partition(".")
+        if part:
+            case.setdefault(name, {})[part] = array
+        else:
+            case[name] = array.item() if array.dtype.kind == "U" else array
     if "image" not in case or "name" not in case:
         raise ValueError(f"{place} is incomplete")
-    return case
+    return {
+        name: Objects(**value) if BATCH_FIELDS.get(name) == "objects" else value
+        for name, value in case.items()
+    }
+
+
+def _flat(case: dict) -> dict[str, Any]:
+    """The arrays of a case by the names of their files: ``objects.boxes`` is one."""
+    arrays = {}
+    for name, value in case.items():
+        if isinstance(value, Objects):
+            parts = value._asdict().items()
+            arrays |= {f"{name}.{part}": x for part, x in parts if x is not None}
+        else:
+            arrays[name] = value
+    return arrays
 
 
 def _bytes(value: object) -> int:

@@ -1,13 +1,13 @@
 """Cases: what a source reads, prepared, checked, kept, and normalised."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from jaxseg.data.cache import Disk, Memory, Nothing
-from jaxseg.data.checks import check_case, check_pixels
+from jaxseg.data.checks import check_case, check_pixels, integral
 from jaxseg.data.images import read_spacing
 from jaxseg.data.normalize import Normalize, Statistics
 from jaxseg.data.protocols import Source, check_source, files_of
@@ -19,6 +19,9 @@ from jaxseg.types import BATCH_FIELDS, IGNORE, Objects
 OWN = ("name", "spacing")
 """What a source may give of a case beside the fields of a batch."""
 
+GIVEN = tuple(name for name in BATCH_FIELDS if name not in ("valid", "streams"))
+"""The fields of a batch that a case has; the other two are about the batch."""
+
 Labels = Literal["needed", "optional", "hidden"]
 
 
@@ -26,7 +29,9 @@ Labels = Literal["needed", "optional", "hidden"]
 class Prepare(Protocol):
     """A transform of raw cases, before checks and cache: a frozen object.
 
-    Its ``repr`` is part of the cache's key, so it is to say all that changes the result.
+    Its ``repr`` is part of the cache's key, so it is to say all that changes the result. It sees
+    every case of every split once, and only those: `Data.image` and an exported artifact do not
+    call it, so what changes the image itself is a `Normalize`.
     """
 
     def __call__(self, case: dict) -> dict:
@@ -41,8 +46,9 @@ class Reading:
     ``points`` are pixels of the foreground, for patches centred on one.
     """
 
-    num_classes: int
+    rank: int
     channels: int
+    num_classes: int
     normalize: Normalize
     prepare: tuple[Prepare, ...] = ()
     points: bool = False
@@ -80,33 +86,38 @@ class Decoded:
         return files_of(self.source, index)
 
     def _decode(self, index: int) -> dict:
-        case, how = dict(self.source[index]), self.reading
+        how, files = self.reading, self.files(index)
+        case = _fields(self.source[index], f"{files[0]}: the case")
         for prepare in how.prepare:
-            case = dict(prepare(case))
-        case = self._labelled(case, index)
-        for name in case:
-            if BATCH_FIELDS.get(name, "batches") == "batches" and name not in OWN:
-                raise UserError(
-                    f"{self.files(index)[0]}: the case has a field {name!r}, which no batch has; "
-                    f"it may have {', '.join((*OWN, *BATCH_FIELDS))}"
-                )
+            case = _fields(prepare(case), f"{files[0]}: the case of data.prepare={prepare!r}")
+        case: dict[str, Any] = {"name": files[0]} | self._labelled(case)
         check_case(
-            case, channels=how.channels, num_classes=how.num_classes, files=self.files(index)
+            case,
+            rank=how.rank,
+            channels=how.channels,
+            num_classes=how.num_classes,
+            files=files,
         )
         self._add_spacing(case, index)
         label = case.get("label")
-        if label is not None and not isinstance(label, np.memmap) and how.num_classes < 128:
-            case["label"] = label.astype(np.int8)
+        if label is not None and not isinstance(label, np.memmap):
+            small = np.int8 if how.num_classes < 128 else np.int32
+            case["label"] = integral(label, files[-1]).astype(small)
         statistics = how.normalize.statistics(case["image"])
         if statistics is not None:
             case["statistics"] = statistics
         if how.points and label is not None:
             case["points"] = foreground(case["label"])
+        if how.weight_map is not None and "weight" in case:
+            raise UserError(
+                f"{files[0]}: the case has weights of its own, which data.weight_map would "
+                "replace; leave one of them out"
+            )
         if how.weight_map is not None and label is not None:
             case["weight"] = how.weight_map(np.asarray(label), case.get("instance"))
         return case
 
-    def _labelled(self, case: dict, index: int) -> dict:
+    def _labelled(self, case: dict) -> dict:
         """The case with a label as the reading says; IGNORE where it has none and needs none."""
         how = self.reading.labels
         if how == "hidden":
@@ -140,11 +151,25 @@ class Cases:
         if not 0 <= index < len(self):
             raise IndexError(index)
         raw = self.decoded[index]
-        name = raw.get("name", self.decoded.files(index)[0])
-        case = {"name": name} | finish(raw, raw.get("statistics"), self.decoded, index)
+        case = {"name": raw["name"]} | finish(raw, raw.get("statistics"), self.decoded, index)
         if "spacing" in raw:
             case["spacing"] = tuple(np.asarray(raw["spacing"]).tolist())
         return case
+
+
+def _fields(case: Any, what: str) -> dict:
+    """A case of which every field has a place in a batch; ``what`` begins the error."""
+    if not isinstance(case, Mapping):
+        raise UserError(f"{what} is {type(case).__name__}; give a dict with an image")
+    for name in case:
+        if name not in (*OWN, *GIVEN):
+            raise UserError(
+                f"{what} has a field {name!r}, which no batch has; it may have "
+                f"{', '.join((*OWN, *GIVEN))}"
+            )
+    if "image" not in case:
+        raise UserError(f"{what} has no image; there is {', '.join(case) or 'nothing'}")
+    return dict(case)
 
 
 def finish(piece: dict, statistics: Statistics, decoded: Decoded, index: int) -> dict[str, Any]:
@@ -155,11 +180,17 @@ def finish(piece: dict, statistics: Statistics, decoded: Decoded, index: int) ->
         for name, value in piece.items()
         if name in BATCH_FIELDS
     }
-    check_pixels(mapped, num_classes=how.num_classes, files=decoded.files(index))
+    files = decoded.files(index)
+    check_pixels(mapped, num_classes=how.num_classes, files=files)
     for name, value in mapped.items():
-        if BATCH_FIELDS[name] == "image":
+        role = BATCH_FIELDS[name]
+        if role == "image":
             mapped[name] = how.normalize(value, statistics)
-        elif BATCH_FIELDS[name] == "classes" or name == "domain":
+        elif role == "classes":
+            mapped[name] = integral(value, files[-1]).astype(np.int32)
+        elif role == "factor":
+            mapped[name] = value.astype(np.float32)
+        elif role == "row" and value.dtype != bool:
             mapped[name] = value.astype(np.int32)
     return mapped
 
@@ -174,7 +205,8 @@ def padded(objects: Objects, count: int) -> Objects:
     def fit(name: str, value: Any) -> Any:
         if value is None:
             return None
-        chosen = np.asarray(value)[kept]
+        chosen = np.asarray(value)
+        chosen = chosen.astype(np.float32 if chosen.dtype.kind == "f" else chosen.dtype)[kept]
         rest = [(0, count - len(chosen))] + [(0, 0)] * (chosen.ndim - 1)
         return np.pad(chosen, rest, constant_values=empty.get(name, 0))
 
@@ -195,6 +227,10 @@ def checked_image(raw: np.ndarray, reading: Reading, files: Sequence[str]) -> np
     """One raw image as the network takes it: the checks and the scaling of a case."""
     raw = np.asarray(raw)  # a memory map would escape the checks
     check_case(
-        {"image": raw}, channels=reading.channels, num_classes=reading.num_classes, files=files
+        {"image": raw},
+        rank=reading.rank,
+        channels=reading.channels,
+        num_classes=reading.num_classes,
+        files=files,
     )
     return reading.normalize(raw, reading.normalize.statistics(raw))

@@ -44,16 +44,16 @@ class DSB2018:
 
     @property
     def num_classes(self) -> int:
-        """Two, or three with the rim."""
+        """Two classes, or three with the rim."""
         return 3 if self.boundary else 2
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes, by label."""
+        """The names by label."""
         return ("background", "nucleus", "rim")[: self.num_classes]
 
     def open(self, root: str, split: str) -> Pairs:
-        """Whole (size, background) groups, in the order of the index."""
+        """The cases of a split, whole (size, background) groups, in the order of the index."""
         folder = existing(root, "DSB2018")
         if split not in ("train", "validation", "test"):
             raise unknown_split(split, ("train", "validation", "test"), str(folder))

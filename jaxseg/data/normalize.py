@@ -4,9 +4,11 @@ A way to normalise is a frozen object in ``Data.normalize``. What it needs of th
 computed once a case and kept with it, so that a patch is normalised as its image is.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
@@ -22,7 +24,7 @@ Statistics = Float[np.ndarray, "n c"] | None
 
 @runtime_checkable
 class Normalize(Protocol):
-    """A way to normalise images."""
+    """A way to normalise images: a frozen object that JSON can hold."""
 
     @property
     def scale(self) -> str:
@@ -40,42 +42,42 @@ class Normalize(Protocol):
         ...
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same of whole images, traceable."""
+        """The same of whole images of any real dtype, traceable; within 1e-6 of the largest."""
         ...
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Integers to [0, 1] by the full scale of their dtype; others, and floats, as they are."""
+    """Bool, uint8 and uint16 go to [0, 1] by their full scale; others stay as they are."""
 
     @property
     def scale(self) -> str:
-        """The scale of an artifact's images."""
+        """What an exported artifact expects of its images."""
         return "in [0, 1]"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
-        """Nothing is to be known."""
+        """None: no pixel depends on another."""
 
     def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
-        """The image by its full scale."""
+        """The image over its full scale."""
         return np.divide(image, np.float32(FULL_SCALE.get(image.dtype, 1.0)), dtype=np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same, traceable; a float32 image stays as it is."""
+        """The same on a device; a float32 image stays as it is."""
         return image.astype(jnp.float32) / FULL_SCALE.get(np.dtype(image.dtype), 1.0)
 
 
 @dataclass(frozen=True)
 class ZScore:
-    """Mean 0 and deviation 1 of each channel of each image; a constant channel becomes 0."""
+    """Each channel of each image gets mean 0 and deviation 1; a constant channel becomes 0."""
 
     @property
     def scale(self) -> str:
-        """The scale of an artifact's images."""
+        """What an exported artifact expects of its images."""
         return "in the units of the data (it z-scores them)"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> Float[np.ndarray, "2 c"]:
-        """Mean and deviation."""
+        """The mean and the deviation of each channel."""
         return moments(image)
 
     def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
@@ -86,17 +88,15 @@ class ZScore:
         return ((image - mean) / deviation).astype(np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same, traceable, in float32 about the first pixel."""
-        image = image.astype(jnp.float32)
-        axes = tuple(range(1, image.ndim - 1))
-        image = image - image[(slice(None), *(slice(1),) * len(axes))]
+        """The same on a device, in float32 about the first pixel."""
+        image, axes = _about_first(image), tuple(range(1, image.ndim - 1))
         deviation = image.std(axes, keepdims=True)
         return (image - image.mean(axes, keepdims=True)) / jnp.where(deviation > 0, deviation, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """``low`` to 0 and ``high`` to 1, of every channel: a CT window, 12 bits in 16-bit files.
+    """Every channel is mapped from ``low`` and ``high`` to 0 and 1: CT windows, 12-bit pictures.
 
     What lies outside is clipped, unless ``clip=False``.
     """
@@ -107,15 +107,18 @@ class Range:
 
     def __post_init__(self) -> None:
         """Refuse an empty range."""
+        for name in ("low", "high"):
+            value = getattr(self, name)
+            require(math.isfinite(value), f"data.normalize.{name}", value, "a finite number")
         require(self.low < self.high, "data.normalize.high", self.high, f"above low={self.low}")
 
     @property
     def scale(self) -> str:
-        """The scale of an artifact's images."""
+        """What an exported artifact expects of its images."""
         return f"in the units of the data ({self.low} to {self.high} become 0 to 1)"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
-        """Nothing is to be known."""
+        """None: no pixel depends on another."""
 
     def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
         """The image in the range."""
@@ -123,14 +126,14 @@ class Range:
         return (np.clip(scaled, 0, 1) if self.clip else scaled).astype(np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same, traceable."""
-        scaled = (image.astype(jnp.float32) - self.low) / (self.high - self.low)
+        """The same on a device."""
+        scaled = _less(image, self.low) / (self.high - self.low)
         return jnp.clip(scaled, 0, 1) if self.clip else scaled
 
 
 @dataclass(frozen=True, kw_only=True)
 class Percentile:
-    """The percentiles ``low`` and ``high`` of each channel of each image to 0 and 1."""
+    """The percentiles ``low`` and ``high`` of each channel of each image become 0 and 1."""
 
     low: float = 0.5
     high: float = 99.5
@@ -143,12 +146,14 @@ class Percentile:
 
     @property
     def scale(self) -> str:
-        """The scale of an artifact's images."""
+        """What an exported artifact expects of its images."""
         return "in the units of the data (it scales them by their percentiles)"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> Float[np.ndarray, "2 c"]:
         """The two percentiles; a constant channel has a spread of 1."""
         pixels = np.asarray(image).reshape(-1, image.shape[-1])
+        if pixels.dtype.kind in "biu":  # numpy interpolates in the dtype, where differences wrap
+            pixels = pixels.astype(np.float32 if pixels.dtype.itemsize <= 2 else np.float64)
         low, high = np.percentile(pixels, [self.low, self.high], axis=0)
         return np.stack([low, np.where(high > low, high, low + 1)])
 
@@ -160,9 +165,8 @@ class Percentile:
         return (np.clip(scaled, 0, 1) if self.clip else scaled).astype(np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same, of each image of the batch."""
-        image = image.astype(jnp.float32)
-        axes = tuple(range(1, image.ndim - 1))
+        """The same on a device, of each image of the batch."""
+        image, axes = _about_first(image), tuple(range(1, image.ndim - 1))
         bounds = jnp.asarray([self.low, self.high], jnp.float32)
         low, high = jnp.percentile(image, bounds, axis=axes, keepdims=True)
         scaled = (image - low) / jnp.where(high > low, high - low, 1)
@@ -171,7 +175,7 @@ class Percentile:
 
 @dataclass(frozen=True, kw_only=True)
 class Channels:
-    """Given ``mean`` and ``deviation`` of each channel, of images in [0, 1] as `Unit` has them."""
+    """Images as `Unit` has them, less a given ``mean``, over a given ``deviation`` a channel."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
@@ -181,14 +185,18 @@ class Channels:
         fine = len(self.mean) == len(self.deviation) and min(self.deviation, default=0) > 0
         what = f"above 0, one for each of mean={self.mean}"
         require(fine, "data.normalize.deviation", self.deviation, what)
+        for name in ("mean", "deviation"):
+            value = getattr(self, name)
+            fine = all(map(math.isfinite, value))
+            require(fine, f"data.normalize.{name}", value, "finite numbers")
 
     @property
     def scale(self) -> str:
-        """The scale of an artifact's images."""
+        """What an exported artifact expects of its images."""
         return "in [0, 1]"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
-        """Nothing is to be known."""
+        """None: no pixel depends on another."""
 
     def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
         """The image in [0, 1] less the mean, over the deviation."""
@@ -198,7 +206,7 @@ class Channels:
         return ((unit - mean) / deviation).astype(np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same, traceable."""
+        """The same on a device."""
         self._check(image.shape[-1])
         shape = (1,) * (image.ndim - 1) + (-1,)
         mean, deviation = (jnp.asarray(x).reshape(shape) for x in (self.mean, self.deviation))
@@ -206,6 +214,37 @@ class Channels:
 
     def _check(self, channels: int) -> None:
         require(len(self.mean) == channels, "data.normalize.mean", self.mean, f"{channels} numbers")
+
+
+def _about_first(image: Array) -> Float[Array, "b *spatial c"]:
+    """float32 differences from the first pixel of each image: what is large keeps its digits."""
+    first = image[(slice(None), *(slice(1),) * (image.ndim - 2))]
+    return _less(image, first)
+
+
+def _less(image: Array, origin: Array | float) -> Float[Array, "..."]:
+    """``image - origin``, float32. Wide integers lose no digit before the difference.
+
+    Their halves are subtracted on their own: float32 would round 2^24 + 1, and the difference of
+    two integers of 32 bits may not fit in one.
+    """
+    if not (jnp.issubdtype(image.dtype, jnp.integer) and image.dtype.itemsize > 2):
+        return image.astype(jnp.float32) - jnp.asarray(origin).astype(jnp.float32)
+    high, low = _halves(image)
+    if isinstance(origin, jax.Array):
+        high_origin, low_origin = _halves(origin)
+    else:
+        high_origin = math.floor(origin / HALF)
+        low_origin = origin - high_origin * HALF
+    return (high - high_origin) * HALF + (low - low_origin)
+
+
+HALF = 1 << 16
+
+
+def _halves(x: Array) -> tuple[Array, Array]:
+    """Two float32 whose sum, the first times HALF, is the integer."""
+    return (x >> 16).astype(jnp.float32), (x & (HALF - 1)).astype(jnp.float32)
 
 
 def moments(image: Shaped[np.ndarray, "*spatial c"]) -> Float[np.ndarray, "2 c"]:

@@ -5,10 +5,11 @@ global batch. So batches depend on the seed and the batch size only: not on the 
 processes, of worker processes or of threads, and not on where a run was interrupted.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -43,6 +44,9 @@ THREADS = 2
 AHEAD = 4
 """Batches read ahead of the one in use."""
 
+Sampling = Literal["random", "grid"]
+Cache = Literal["memory", "disk", "none"]
+
 ENDLESS = 1 << 62
 """Examples in a run; grain counts in 64 bits."""
 
@@ -73,10 +77,10 @@ class Data:
     root: str = ""
     patch: tuple[int, ...] | None = None
     foreground: float = 0.0
-    sampling: Literal["random", "grid"] = "random"
+    sampling: Sampling = "random"
     normalize: Normalize = Unit()
     workers: int = 0
-    cache: Literal["memory", "disk", "none"] = "memory"
+    cache: Cache = "memory"
     weight_map: WeightMap | None = None
     prepare: tuple[Prepare, ...] = ()
     labels: Labels = "needed"
@@ -85,6 +89,9 @@ class Data:
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
+        for name, words in (("sampling", Sampling), ("cache", Cache), ("labels", Labels)):
+            value, known = getattr(self, name), get_args(words)
+            require(value in known, f"data.{name}", value, f"one of {', '.join(known)}")
         require(0 <= self.foreground <= 1, "data.foreground", self.foreground, "in [0, 1]")
         require(self.workers >= 0, "data.workers", self.workers, "at least 0")
         fine = self.part is None or 0 <= self.part[0] < self.part[1]
@@ -93,7 +100,7 @@ class Data:
         require(fine, "data.objects", self.objects, "at least 1")
 
     def train(self, *, batch_size: int, seed: int, rows: slice = slice(None)) -> "Batches":
-        """Endless shuffled batches of the split ``train``.
+        """An endless iterator over shuffled batches of the split ``train``.
 
         ``rows``: this process's contiguous rows of each global batch of ``batch_size``.
         """
@@ -140,8 +147,9 @@ class Data:
 
     def _reading(self, *, points: bool, weight_map: WeightMap | None = None) -> Reading:
         return Reading(
-            num_classes=self.dataset.num_classes,
+            rank=self.dataset.rank,
             channels=self.dataset.channels,
+            num_classes=self.dataset.num_classes,
             normalize=self.normalize,
             prepare=self.prepare,
             points=points,
@@ -218,6 +226,8 @@ class Draw:
     fixed: bool
     """Images must have the patch's size."""
     objects: int | None = None
+    said: dict = field(default_factory=dict, compare=False, repr=False)
+    """What was said already: a line of thousands of images would be thousands of lines."""
 
     def __call__(self, index: int, place: tuple[int, tuple[int, ...] | None]) -> dict:
         """Example ``index`` of the whole run: the patch of the case that ``place`` names."""
@@ -251,6 +261,13 @@ class Draw:
             raise UserError(
                 f"{self.cases.files(number)[0]}: has objects; data.objects says to how many those "
                 "of an image are filled up"
+            )
+        count, token = len(objects.boxes), object()
+        # setdefault is one step for all threads, which a look and a write are not
+        if count > self.objects and self.said.setdefault("objects", token) is token:
+            logging.getLogger("jaxseg").warning(
+                f"{self.cases.files(number)[0]}: {count} objects, of which data.objects="
+                f"{self.objects} keeps the largest; not said of further images"
             )
         return padded(objects, self.objects)
 
@@ -298,7 +315,7 @@ class Rows:
 
 
 def stack(examples: Sequence[dict]) -> Batch:
-    """Examples -> a batch, all valid. Raises UserError where one has fields that another lacks."""
+    """A batch of these examples, all valid; UserError where one has fields that another lacks."""
     first = examples[0]
     for example in examples:
         if example.keys() != first.keys():

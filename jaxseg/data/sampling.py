@@ -74,8 +74,10 @@ def crop_case(case: dict, corner: Sequence[int], patch: Sequence[int]) -> dict:
     Raises UserError for objects: their boxes would no longer be those of the patch.
     """
     piece = {}
-    for name in BATCH_FIELDS.keys() & case.keys():
-        role, value = BATCH_FIELDS[name], case[name]
+    for name, role in BATCH_FIELDS.items():
+        if name not in case:
+            continue
+        value = case[name]
         if role in OUTSIDE:
             piece[name] = crop(value, corner, patch, fill=OUTSIDE[role])
         elif role == "objects" and tuple(case["image"].shape[: len(patch)]) != tuple(patch):

@@ -75,8 +75,18 @@ class Joined:
         return self
 
     def __next__(self) -> Batch:
-        beside = {name: next(batches) for name, batches in self._streams.items()}
-        return next(self._main)._replace(streams=beside)
+        try:
+            beside = {name: self._of_stream(name) for name in self._streams}
+            return next(self._main)._replace(streams=beside)
+        except BaseException:
+            self.close()  # the others' threads and workers would hold up the interpreter's end
+            raise
+
+    def _of_stream(self, name: str) -> Batch:
+        try:
+            return next(self._streams[name])
+        except UserError as error:
+            raise UserError(f"streams.{name}: {error}") from error
 
     def get_state(self) -> dict[str, Any]:
         """Where all of them stand, in what JSON can hold."""

@@ -26,7 +26,7 @@ class Synthetic:
     Classes: 0 background, 1 nucleus, and with ``boundary`` 2, the rim of each.
     """
 
-    channels = 1
+    channels = 1  # grey
 
     size: tuple[int, ...] = (128, 128)
     count: tuple[int, int, int] = (256, 32, 32)
@@ -51,21 +51,21 @@ class Synthetic:
 
     @property
     def num_classes(self) -> int:
-        """Two, or three with the rim."""
+        """Two classes, or three with the rim."""
         return 3 if self.boundary else 2
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes, by label."""
+        """The names by label."""
         return ("background", "nucleus", "rim")[: self.num_classes]
 
     @property
     def rank(self) -> int:
-        """The number of axes."""
+        """The number of sizes."""
         return len(self.size)
 
     def open(self, root: str, split: str) -> "Nuclei":
-        """``root`` is not looked at."""
+        """The cases of a split; ``root`` is not looked at."""
         del root
         if split not in SPLITS:
             raise unknown_split(split, SPLITS, "Synthetic")
@@ -101,18 +101,18 @@ class Nuclei:
         return case | ({"instance": instance} if chosen.instances else {})
 
     def files(self, index: int) -> tuple[str, ...]:
-        """No file: the case by name."""
+        """The case by split and number, since there is no file."""
         return (f"Synthetic {self.split} {index}",)
 
     def key(self, index: int) -> str:
-        """The generator's fields say all."""
+        """The generator's fields, split and number, which fix the case."""
         return repr((self, index))
 
 
 def place(
     rng: np.random.Generator, size: tuple[int, ...], radius: tuple[float, float], density: float
 ) -> tuple[Int[np.ndarray, "*spatial"], Float[np.ndarray, "*spatial"]]:
-    """Object numbers, and the light each pixel gives, before the microscope."""
+    """Object numbers, and the light that each pixel gives before the microscope sees it."""
     rank = len(size)
     instance, bright = np.zeros(size, np.int32), np.zeros(size, np.float32)
     ball = np.pi if rank == 2 else 4 / 3 * np.pi
@@ -165,7 +165,7 @@ def blob(
 def expose(
     rng: np.random.Generator, bright: Float[np.ndarray, "*spatial"], noise: float
 ) -> Float[np.ndarray, "*spatial"]:
-    """Blur, uneven light, noise; in [0, 1]."""
+    """The picture that a microscope takes: blur, uneven light, noise; in [0, 1]."""
     from scipy.ndimage import gaussian_filter
 
     size = bright.shape

@@ -2,15 +2,15 @@ import ctypes
 import errno
 import os
 import pickle
-import types
+import sys
 
 import numpy as np
 import platformdirs
 import pytest
 
-from jaxseg.data import claims
-from jaxseg.data.cache import Disk, Memory, Nothing, default_folder, default_limit
+from jaxseg.data.cache import UNKNOWN_LIMIT, Disk, Memory, Nothing, default_folder, default_limit
 from jaxseg.errors import UserError
+from jaxseg.types import Objects
 
 
 def maker(calls, size=100):
@@ -81,28 +81,24 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_folder_is_the_users_and_the_limit_a_quarter_of_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
+def test_objects_count_in_memory_as_other_arrays_do():
+    cache = Memory(limit=10**6)
+    boxes = Objects(np.zeros((3, 4), np.float32), np.zeros(3, np.int32), np.zeros((3, 8, 8), "f4"))
+    cache.fetch("a", lambda: {"name": "a", "image": np.zeros(10, np.uint8), "objects": boxes})
+    assert cache.used == 10 + 3 * (16 + 4 + 256)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep caches elsewhere")
+def test_the_folder_is_among_the_systems_caches(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "jaxseg" / "decoded"
-    monkeypatch.setattr("jaxseg.data.cache.memory", lambda: 400)
-    assert default_limit() == 100
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_folder() == tmp_path / ".cache" / "jaxseg" / "decoded"
 
 
-def test_the_memory_is_that_of_the_machine_or_of_its_container(tmp_path, monkeypatch):
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    monkeypatch.setattr(claims, "_CGROUP", tmp_path / "memory.max")
-    assert claims.memory() == physical
-    for said, expected in (("max", physical), ("1048576", 2**20)):
-        (tmp_path / "memory.max").write_text(f"{said}\n")
-        assert claims.memory() == expected
-
-
-def test_the_memory_is_known_where_there_is_no_sysconf(tmp_path, monkeypatch):
-    def fill(pointer):
-        pointer._obj.total = 2**33
-
-    kernel = types.SimpleNamespace(GlobalMemoryStatusEx=fill)
-    monkeypatch.setattr(claims, "_CGROUP", tmp_path / "none")
-    monkeypatch.setattr(ctypes, "windll", types.SimpleNamespace(kernel32=kernel), raising=False)
+def test_a_system_that_does_not_say_its_memory_has_a_limit_all_the_same(monkeypatch):
+    assert default_limit() > 2**20
     monkeypatch.delattr(os, "sysconf")
-    assert claims.memory() == 2**33
+    monkeypatch.delattr(os, "sysconf_names")
+    assert default_limit() == UNKNOWN_LIMIT

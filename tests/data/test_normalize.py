@@ -1,5 +1,6 @@
 """Ways to normalise: by hand, on host and device alike, whole image and patch alike."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -25,15 +26,53 @@ def normalized(way, image):
 
 
 @pytest.mark.parametrize("way", EVERY, ids=repr)
-@pytest.mark.parametrize("dtype", ["f4", "u1", "u2", "i4"])
+@pytest.mark.parametrize("dtype", ["f4", "?", "u1", "i1", "u2", "i2", "i4", "u4"])
 def test_the_artifact_computes_what_the_host_computes(way, dtype):
-    scale = {"f4": 1, "u1": 255, "u2": 65535, "i4": 1000}[dtype]
+    scale = {"f4": 1, "?": 1, "u1": 255, "i1": 127, "u2": 65535, "i2": 1000}.get(dtype, 1000)
     images = np.stack([FLOAT, FLOAT[::-1] ** 2]) * scale
-    images = images.astype(dtype)
+    images = (images > 0.3 if dtype == "?" else images).astype(dtype)
     host = np.stack([normalized(way, image) for image in images])
     device = way.on_device(jnp.asarray(images))
     assert host.dtype == device.dtype == np.float32 and isinstance(way, Normalize)
-    np.testing.assert_allclose(device, host, rtol=1e-4, atol=2e-5 * max(1, abs(host).max()))
+    np.testing.assert_allclose(device, host, rtol=0, atol=1e-6 * max(1, abs(host).max()))
+
+
+@pytest.mark.parametrize("offset", [2**24 + 1, -(2**31), 2**31 - 100])
+@pytest.mark.parametrize("way", [ZScore(), Percentile()], ids=repr)
+def test_wide_integers_keep_their_digits_in_the_artifact(way, offset):
+    images = (np.rint(FLOAT * 90).astype(np.int64) + offset).astype("i4")[None]
+    device = way.on_device(jnp.asarray(images))
+    np.testing.assert_allclose(device[0], normalized(way, images[0]), rtol=0, atol=3e-6)
+    ends = np.asarray([-(2**31), 0, 2**31 - 1], "i4").reshape(1, 3, 1)  # no difference of 32 bits
+    device = way.on_device(jnp.asarray(ends[None]))
+    np.testing.assert_allclose(device[0], normalized(way, ends), rtol=0, atol=3e-6)
+    way = Range(low=float(offset), high=float(offset + 90))
+    device = way.on_device(jnp.asarray(images))
+    np.testing.assert_allclose(device[0], normalized(way, images[0]), rtol=0, atol=1e-6)
+
+
+def test_percentiles_of_whole_numbers_do_not_wrap():
+    ends = np.asarray([-128, 127], "i1").reshape(1, 2, 1)
+    np.testing.assert_allclose(Percentile(low=20.0, high=80.0).statistics(ends), [[-77], [76]])
+    wide = np.asarray([-(2**31), 2**31 - 1], "i4").reshape(1, 2, 1)
+    assert Percentile(low=0.0, high=50.0).statistics(wide)[1, 0] == -0.5
+
+
+@pytest.mark.parametrize("way", EVERY, ids=repr)
+@pytest.mark.parametrize("dtype", ["f4", "u1", "i4"])
+def test_every_way_can_be_exported_for_images_of_any_size(way, dtype):
+    shape = jax.export.symbolic_shape("b, h, w, 2")
+    exported = jax.export.export(jax.jit(way.on_device))(jax.ShapeDtypeStruct(shape, dtype))
+    images = (FLOAT * 200).astype(dtype)[None]
+    np.testing.assert_allclose(
+        exported.call(images)[0], normalized(way, images[0]), rtol=1e-6, atol=3e-6
+    )
+
+
+@pytest.mark.parametrize("way", [Percentile(), Range(low=0.2, high=0.7)], ids=repr)
+def test_what_is_clipped_lies_in_0_to_1(way):
+    for found in (normalized(way, FLOAT), np.asarray(way.on_device(jnp.asarray(FLOAT[None])))):
+        assert found.min() == 0 and found.max() == 1
 
 
 @pytest.mark.parametrize("way", EVERY, ids=repr)
@@ -46,8 +85,11 @@ def test_a_patch_is_normalised_as_its_image_is(way):
 @pytest.mark.parametrize("way", EVERY, ids=repr)
 def test_a_constant_image_stays_finite(way):
     flat = np.full((4, 5, 2), 0.3, np.float32)
-    assert np.isfinite(normalized(way, flat)).all()
-    assert np.isfinite(way.on_device(jnp.asarray(flat[None]))).all()
+    found = normalized(way, flat), way.on_device(jnp.asarray(flat[None]))[0]
+    for image in found:
+        assert np.isfinite(image).all()
+        if isinstance(way, ZScore | Percentile):
+            np.testing.assert_array_equal(image, 0)
 
 
 def test_the_numbers_are_those_of_the_formulas():
@@ -72,6 +114,11 @@ def test_the_numbers_are_those_of_the_formulas():
     ("make", "said"),
     [
         (lambda: Range(low=2.0, high=2.0), r"data.normalize.high=2.0: must be above low=2.0"),
+        (lambda: Range(low=0.0, high=np.inf), r"data.normalize.high=inf: must be a finite number"),
+        (lambda: Range(low=-np.inf, high=0.0), "data.normalize.low=-inf: must be a finite number"),
+        (lambda: Percentile(low=-1.0), "data.normalize.low=-1.0: must be in"),
+        (lambda: Channels(mean=(np.nan,), deviation=(1.0,)), "data.normalize.mean=.nan,.: must"),
+        (lambda: Channels(mean=(0.0,), deviation=(np.inf,)), "data.normalize.deviation=.inf,.: mu"),
         (lambda: Percentile(low=60.0, high=40.0), "data.normalize.low=60.0: must be in"),
         (lambda: Channels(mean=(0.5,), deviation=(0.0,)), "data.normalize.deviation"),
         (lambda: Channels(mean=(0.5, 0.1), deviation=(1.0,)), "data.normalize.deviation"),

@@ -1,5 +1,8 @@
 """Further data beside the main data: batches of their own sizes, one state for all."""
 
+import threading
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -8,6 +11,21 @@ from jaxseg.errors import UserError
 
 MAIN = Data(dataset=Synthetic(size=(16, 16), count=(6, 1, 1)), patch=(8, 8))
 MORE = Data(dataset=Synthetic(size=(20, 20), count=(5, 1, 1), seed=1), patch=(12, 12))
+
+
+@dataclass(frozen=True)
+class Colour:
+    """Images of three channels."""
+
+    num_classes = 2
+    channels = 3
+    rank = 2
+    class_names = ()
+    bad: bool = False
+
+    def open(self, root, split):
+        image = np.full((8, 8, 3), np.nan if self.bad else 0, np.float32)
+        return [{"name": "a", "image": image, "label": np.zeros((8, 8), np.int32)}] * 4
 
 
 def batches(streams, rows_of=lambda size: slice(0, size), seed=3):
@@ -78,7 +96,10 @@ def test_processes_share_the_rows_of_each_stream():
 
 @pytest.mark.parametrize(
     ("dataset", "said"),
-    [(Synthetic(size=(8, 8, 8)), "streams.more.data.dataset has rank 3, data.dataset has 2")],
+    [
+        (Synthetic(size=(8, 8, 8)), "streams.more.data.dataset has rank 3, data.dataset has 2"),
+        (Colour(), "streams.more.data.dataset has channels 3, data.dataset has 1"),
+    ],
 )
 def test_data_that_one_network_cannot_see_is_refused(dataset, said):
     with pytest.raises(UserError, match=said):
@@ -91,3 +112,26 @@ def test_an_error_of_a_stream_names_it():
     empty = Data(dataset=Synthetic(size=(8, 8), count=(0, 1, 1)))
     with pytest.raises(UserError, match="streams.more: .*train split is empty"):
         batches({"more": Stream(data=empty)})
+
+
+def test_an_error_while_a_stream_is_read_names_it_and_ends_all_threads():
+    broken = Data(dataset=Colour(bad=True), patch=(8, 8))
+    both = batches({"good": Stream(data=MORE), "bad": Stream(data=broken)})
+    before = threading.active_count()
+    with pytest.raises(UserError, match="streams.bad: list case .*: 192 pixels are NaN"):
+        next(both)
+    assert both._main._running is None
+    assert all(stream._running is None for stream in both._streams.values())
+    assert threading.active_count() <= before
+
+
+def test_the_order_in_which_streams_are_named_changes_nothing():
+    one, other = Stream(data=MORE, batch_size=2), Stream(data=MAIN, batch_size=2)
+    first, second = batches({"a": one, "b": other}), batches({"b": other, "a": one})
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(
+            next(first).streams[name].image, next(second).streams[name].image
+        )
+    assert first.get_state() == second.get_state()
+    first.close()
+    second.close()
