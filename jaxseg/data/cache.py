@@ -22,15 +22,12 @@ from jaxseg.data.claims import memory
 from jaxseg.errors import UserError
 from jaxseg.types import BATCH_FIELDS, Objects
 
-UNKNOWN_LIMIT = 1 << 30
-"""Bytes of a cache in memory on systems that do not say how much memory they have."""
-
 MAPPED_FROM = 1 << 16
 """Bytes above which a cached array is memory-mapped; below, reading it is cheaper."""
 
 
 def default_folder() -> Path:
-    """The folder of decoded cases among the system's caches; deleting it loses nothing but time.
+    """The folder of decoded cases among the user's caches; deleting it loses nothing but time.
 
     ``$XDG_CACHE_HOME/jaxseg/decoded`` on Linux, by default in ``~/.cache``.
     """
@@ -38,10 +35,8 @@ def default_folder() -> Path:
 
 
 def default_limit() -> int:
-    """A quarter of the machine's memory, in bytes; where it does not say, UNKNOWN_LIMIT."""
-    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):  # Windows
-        return UNKNOWN_LIMIT
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    """A quarter of the machine's memory, in bytes."""
+    return memory() // 4
 
 
 class Nothing:

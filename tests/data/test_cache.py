@@ -3,12 +3,13 @@ import errno
 import os
 import pickle
 import sys
+import types
 
 import numpy as np
-import platformdirs
 import pytest
 
-from jaxseg.data.cache import UNKNOWN_LIMIT, Disk, Memory, Nothing, default_folder, default_limit
+from jaxseg.data import claims
+from jaxseg.data.cache import Disk, Memory, Nothing, default_folder
 from jaxseg.errors import UserError
 from jaxseg.types import Objects
 
@@ -97,8 +98,21 @@ def test_the_folder_is_among_the_systems_caches(tmp_path, monkeypatch):
     assert default_folder() == tmp_path / ".cache" / "jaxseg" / "decoded"
 
 
-def test_a_system_that_does_not_say_its_memory_has_a_limit_all_the_same(monkeypatch):
-    assert default_limit() > 2**20
+def test_the_memory_is_that_of_the_machine_or_of_its_container(tmp_path, monkeypatch):
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    monkeypatch.setattr(claims, "_CGROUP", tmp_path / "memory.max")
+    assert claims.memory() == physical
+    for said, expected in (("max", physical), ("1048576", 2**20)):
+        (tmp_path / "memory.max").write_text(f"{said}\n")
+        assert claims.memory() == expected
+
+
+def test_the_memory_is_known_where_there_is_no_sysconf(tmp_path, monkeypatch):
+    def fill(pointer):
+        pointer._obj.total = 2**33
+
+    kernel = types.SimpleNamespace(GlobalMemoryStatusEx=fill)
+    monkeypatch.setattr(claims, "_CGROUP", tmp_path / "none")
+    monkeypatch.setattr(ctypes, "windll", types.SimpleNamespace(kernel32=kernel), raising=False)
     monkeypatch.delattr(os, "sysconf")
-    monkeypatch.delattr(os, "sysconf_names")
-    assert default_limit() == UNKNOWN_LIMIT
+    assert claims.memory() == 2**33
