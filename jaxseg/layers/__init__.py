@@ -22,7 +22,7 @@ from jaxseg.layers.residual import PreactivatedBlock, ResidualBlock
 from jaxseg.layers.separable import SeparableConv
 from jaxseg.layers.squeeze_excitation import ConcurrentExcitation, SqueezeExcitation
 from jaxseg.layers.transposed import TransposedConv
-from jaxseg.ops.axes import Size
+from jaxseg.ops import Size
 
 __all__ = [
     "ASPP",

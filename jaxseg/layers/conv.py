@@ -7,9 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.ops.axes import Size, per_axis
-from jaxseg.ops.convolve import How, convolve
-from jaxseg.ops.spread import along_channels
+from jaxseg.ops import How, Size, along_channels, convolve, per_axis
 
 
 class Conv(nn.Module):

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
-from jaxseg.ops.axes import Size
+from jaxseg.ops import Size
 
 
 class ConvLSTM(nn.Module):

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from jaxseg.layers.activation import Activation
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.ops.axes import Size
+from jaxseg.ops import Size
 
 
 class ConvNorm(nn.Module):

@@ -8,7 +8,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jaxseg.layers.conv import Conv
-from jaxseg.ops.shuffle import pixel_shuffle
+from jaxseg.ops import pixel_shuffle
 
 
 class DenseUpsampling(nn.Module):

@@ -13,8 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.squeeze_excitation import reduced
-from jaxseg.ops import along_channels
-from jaxseg.ops.attend import attend, to_image, to_tokens
+from jaxseg.ops import along_channels, attend, to_image, to_tokens
 
 
 class PositionAttention(nn.Module):

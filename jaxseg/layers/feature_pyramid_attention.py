@@ -13,9 +13,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.ops import mean_over_space, resize, spread
-from jaxseg.ops.average_pool import average_pool
-from jaxseg.ops.pool import max_pool
+from jaxseg.ops import average_pool, max_pool, mean_over_space, resize, spread
 
 
 class FeaturePyramidAttention(nn.Module):

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.layers.conv import add_bias
-from jaxseg.ops.axes import Size, per_axis
-from jaxseg.ops.convolve import How, convolve
+from jaxseg.ops import How, Size, convolve, per_axis
 
 
 class Head(nn.Module):

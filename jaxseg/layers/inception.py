@@ -17,8 +17,8 @@ from jaxseg.layers.activation import Activation
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.conv_norm import ConvNorm
 from jaxseg.layers.norm import Kind
+from jaxseg.ops import max_pool
 from jaxseg.ops.fit import Sizes
-from jaxseg.ops.pool import max_pool
 
 
 class InceptionBlock(nn.Module):

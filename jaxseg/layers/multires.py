@@ -13,7 +13,7 @@ from jaxseg.errors import UserError
 from jaxseg.layers.activation import Activation, activated
 from jaxseg.layers.conv import Conv, add_bias
 from jaxseg.layers.norm import Norm
-from jaxseg.ops.axes import Size
+from jaxseg.ops import Size
 
 EPSILON, MOMENTUM = 1e-3, 0.99
 

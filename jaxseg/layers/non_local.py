@@ -17,9 +17,7 @@ from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
 from jaxseg.layers.transposed import TransposedConv
-from jaxseg.ops import along_channels
-from jaxseg.ops.attend import Weighing, attend, to_image, to_tokens
-from jaxseg.ops.pool import max_pool
+from jaxseg.ops import Weighing, along_channels, attend, max_pool, to_image, to_tokens
 
 
 class NonLocal(nn.Module):

@@ -76,7 +76,7 @@ class PyramidPooling(nn.Module):
 
 
 def _adaptive_max_pool(x: Array, size: tuple[int, ...]) -> Float[Array, "b ..."]:
-    """The largest of each bin, which holds the pixels of `adaptive_average_pool`'s."""
+    """The largest of each bin; the bins are those of `adaptive_average_pool`."""
     for axis, (n, bins) in enumerate(zip(x.shape[1:-1], size, strict=True), start=1):
         edges = [(i * n // bins, ((i + 1) * n + bins - 1) // bins) for i in range(bins)]
         pixels = [jax.lax.slice_in_dim(x, *edge, axis=axis) for edge in edges]

@@ -14,7 +14,7 @@ from jaxseg.errors import UserError
 from jaxseg.layers.activation import Activation
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.ops.axes import Size
+from jaxseg.ops import Size
 
 
 class RecurrentConv(nn.Module):

@@ -19,8 +19,7 @@ from jaxseg.layers.conv import Conv
 from jaxseg.layers.conv_norm import ConvNorm
 from jaxseg.layers.dropout import StochasticDepth
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.ops.average_pool import average_pool
-from jaxseg.ops.axes import Size, per_axis
+from jaxseg.ops import Size, average_pool, per_axis
 
 
 class ResidualBlock(nn.Module):

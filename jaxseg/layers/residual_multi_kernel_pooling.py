@@ -12,8 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
-from jaxseg.ops.pool import max_pool
-from jaxseg.ops.resize import resize
+from jaxseg.ops import max_pool, resize
 
 
 class ResidualMultiKernelPooling(nn.Module):

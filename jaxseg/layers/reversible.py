@@ -17,7 +17,7 @@ from jaxseg.errors import UserError
 from jaxseg.layers.activation import Activation
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.ops.axes import Size
+from jaxseg.ops import Size
 
 Halves = tuple[Float[Array, "b *s c"], Float[Array, "b *s c"]]
 Apply = Callable[[Any, Any, Array], tuple[Array, Any]]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import Conv
-from jaxseg.ops.attend import Weighing, attend, to_image, to_tokens
+from jaxseg.ops import Weighing, attend, to_image, to_tokens
 
 
 class SpatialReductionAttention(nn.Module):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import add_bias
-from jaxseg.ops.axes import Size, per_axis
+from jaxseg.ops import Size, per_axis
 from jaxseg.ops.convolve import channels_last
 
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.ops.spread import along_channels
@@ -41,7 +42,7 @@ def activate(x: Float[Array, "..."], kind: Fixed) -> Float[Array, "..."]:
     return _FUNCTIONS[kind](x)
 
 
-def prelu(x: Float[Array, "*b c"], slope: Float[Array, " k"]) -> Float[Array, "*b c"]:
+def prelu(x: Float[Array, "*b c"], slope: Float[Array | np.ndarray, " k"]) -> Float[Array, "*b c"]:
     """``x`` where it is positive, ``slope * x`` elsewhere; a slope a channel (k = c), or one.
 
     Delving Deep into Rectifiers, He et al. 2015, https://arxiv.org/abs/1502.01852, equation 1.

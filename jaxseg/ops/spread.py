@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -46,7 +47,7 @@ def mean_over_space(x: Float[Array, "b *s c"]) -> Float[Array, "b *t c"]:
 
 
 def along_channels(
-    parameter: Float[Array, " k"], like: Float[Array, "*b c"]
+    parameter: Float[Array | np.ndarray, " k"], like: Float[Array, "*b c"]
 ) -> Float[Array, "*b c"]:
     """``parameter`` (one a channel, or one for all) at each pixel of a map, in that map's dtype."""
     parameter = jnp.expand_dims(parameter, tuple(range(like.ndim - 1)))

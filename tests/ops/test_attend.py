@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from jaxseg.ops.attend import Weighing, attend, to_image, to_tokens
+from jaxseg.ops import Weighing, attend, to_image, to_tokens
 
 
 def tokens(n: int = 10, m: int = 7, b: int = 2, h: int = 3) -> tuple[jax.Array, ...]:

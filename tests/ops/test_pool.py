@@ -9,9 +9,14 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxseg.errors import UserError
-from jaxseg.ops import max_pool, pool
-from jaxseg.ops.average_pool import adaptive_average_pool, average_pool
-from jaxseg.ops.unpool import max_pool_with_indices, max_unpool
+from jaxseg.ops import (
+    adaptive_average_pool,
+    average_pool,
+    max_pool,
+    max_pool_with_indices,
+    max_unpool,
+    pool,
+)
 
 LAYERS = {
     "max": lambda x: max_pool(x),

@@ -12,11 +12,16 @@ import numpy as np
 import pytest
 
 from jaxseg.layers import TransposedConv
-from jaxseg.ops import resize
-from jaxseg.ops.average_pool import adaptive_average_pool, average_pool
-from jaxseg.ops.pool import max_pool
-from jaxseg.ops.shuffle import pixel_shuffle, pixel_unshuffle
-from jaxseg.ops.unpool import max_pool_with_indices, max_unpool
+from jaxseg.ops import (
+    adaptive_average_pool,
+    average_pool,
+    max_pool,
+    max_pool_with_indices,
+    max_unpool,
+    pixel_shuffle,
+    pixel_unshuffle,
+    resize,
+)
 
 STORE = np.load(Path(__file__).parent.parent / "golden" / "sampling.npz")
 POOLS = {

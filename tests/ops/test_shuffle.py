@@ -7,7 +7,7 @@ import pytest
 from jax import export
 
 from jaxseg.errors import UserError
-from jaxseg.ops.shuffle import pixel_shuffle, pixel_unshuffle
+from jaxseg.ops import pixel_shuffle, pixel_unshuffle
 
 
 @pytest.mark.parametrize("sizes", [(3,), (3, 5), (2, 3, 2)])
