@@ -185,6 +185,10 @@ def rim(instance: Int[np.ndarray, "*spatial"]) -> Bool[np.ndarray, "*spatial"]:
     return edge & (instance > 0)
 
 
+READING = 2
+"""Raised whenever files are read in another way, so that no cached case is of the old one."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """Where one case lies. ``page``: the slice, of image and mask, in a multi-page TIFF."""
@@ -230,7 +234,7 @@ class Pairs:
         stats = [(str(Path(f).resolve()), Path(f).stat()) for f in self.files(index)]
         seen = [(path, stat.st_mtime_ns, stat.st_size) for path, stat in stats]
         how = (self.masks, self.channels, self.rank, self.instances, self.pairs[index].page)
-        return repr((seen, how))
+        return repr((READING, seen, how))
 
 
 def _refuse_turned(case: dict, image: str, mask: str) -> None:

@@ -64,6 +64,7 @@ class TFDS:
         if asked not in builder.info.splits:
             there = tuple(builder.info.splits)
             raise unknown_split(named[split], there, f"data.dataset.splits of TFDS {self.name}")
+        self._refuse_shared(builder.info.splits, split)
         features = tuple(sorted(builder.info.features or ()))
         for key in (self.image_key, self.label_key):
             if key not in features:
@@ -76,6 +77,28 @@ class TFDS:
                 f"TFDS {self.name}: prepare it with file_format='array_record' ({why})"
             ) from error
         return Records(self, named[split], str(builder.data_path), records)
+
+    def _refuse_shared(self, infos: Any, split: str) -> None:
+        """Refuse slices that hold a record of another split."""
+        train, validation, test = self.splits
+        names = {"train": train, "validation": validation, "test": test}
+        for other, spec in names.items():
+            if other == split or spec.split("[")[0] not in infos:
+                continue
+            for part in infos[names[split]].file_instructions:
+                for beside in infos[spec].file_instructions:
+                    if part.filename == beside.filename and _overlap(part, beside):
+                        raise UserError(
+                            f"data.dataset.splits={self.splits}: {names[split]} and {spec} share "
+                            f"records of {Path(part.filename).name}; a case is to be in one split, "
+                            "and a split that is not there is called ''"
+                        )
+
+
+def _overlap(one: Any, other: Any) -> bool:
+    """Whether two instructions read a record of their file both."""
+    ends = [x.skip + x.take if x.take >= 0 else x.examples_in_shard for x in (one, other)]
+    return max(one.skip, other.skip) < min(ends)
 
 
 def _builder(name: str, folder: Path) -> Any:

@@ -69,6 +69,13 @@ def test_splits_are_named_and_sliced_as_tfds_does(prepared):
     assert sizes == [8, 2, 2]
 
 
+@pytest.mark.parametrize("splits", [("train[:80%]", "train[70%:]", "test"), ("train", "train", "")])
+def test_records_of_two_splits_are_refused(prepared, splits):
+    for split in ("train", "validation"):
+        with pytest.raises(UserError, match="share records of blobs-train"):
+            dataset(splits=splits).open(str(prepared), split)
+
+
 def test_a_source_survives_pickling(prepared):
     source = dataset().open(str(prepared), "train")
     copy = pickle.loads(pickle.dumps(source))
