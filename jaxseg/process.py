@@ -1,13 +1,12 @@
 """The process that a run lives in: its signals, its compilations and where they are kept."""
 
 import contextlib
-import os
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
+import platformdirs
 from jax.experimental import multihost_utils
 
 from jaxseg.errors import UserError, first_line
@@ -74,8 +73,8 @@ def count_compilations() -> Iterator[list[float]]:
 def cache_compilations() -> None:
     """Keep compiled programs on the disk between runs, unless the user has chosen a place."""
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
-        root = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-        jax.config.update("jax_compilation_cache_dir", str(root / "jaxseg" / "xla"))
+        folder = platformdirs.user_cache_path("jaxseg", appauthor=False) / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
