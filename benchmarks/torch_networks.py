@@ -59,6 +59,22 @@ class Plain(nn.Module):
         return features
 
 
+class Basic(nn.Module):
+    """Two 3x3 convolutions beside x, which a 1x1 convolution brings to their shape if need be."""
+
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        self.conv1 = ConvNorm(2, inputs, width, 3, stride=stride, activation=relu())
+        self.conv2, self.relu = ConvNorm(2, width, width, 3), relu()
+        if stride > 1 or inputs != width:
+            self.shortcut = ConvNorm(2, inputs, width, 1, stride=stride)
+
+    def forward(self, x):
+        """Relu(shortcut(x) + branch(x))."""
+        y = self.conv2(self.conv1(x))
+        return self.relu((self.shortcut(x) if hasattr(self, "shortcut") else x) + y)
+
+
 class ResNet(nn.Module):
     """Of basic blocks, as in torchvision, without its classifier."""
 
@@ -66,18 +82,13 @@ class ResNet(nn.Module):
         super().__init__()
         self.blocks = BLOCKS[depth]
         self.stem_conv = ConvNorm(2, channels, 64, 7, stride=2, activation=relu())
-        self.pool, self.relu = nn.MaxPool2d(3, 2, 1), relu()
+        self.pool = nn.MaxPool2d(3, 2, 1)
         inputs = 64
         for stage, blocks in enumerate(self.blocks, start=1):
             width = 64 * 2 ** (stage - 1)
             for block in range(blocks):
-                place, stride = f"layer{stage}_block{block}", 2 if stage > 1 and not block else 1
-                first = ConvNorm(2, inputs, width, 3, stride=stride, activation=relu())
-                self.add_module(f"{place}_conv1", first)
-                self.add_module(f"{place}_conv2", ConvNorm(2, width, width, 3))
-                if stride > 1 or inputs != width:
-                    shortcut = ConvNorm(2, inputs, width, 1, stride=stride)
-                    self.add_module(f"{place}_shortcut", shortcut)
+                stride = 2 if stage > 1 and not block else 1
+                self.add_module(f"layer{stage}_block{block}", Basic(inputs, width, stride))
                 inputs = width
 
     def forward(self, x):
@@ -87,11 +98,7 @@ class ResNet(nn.Module):
         x = self.pool(x)
         for stage, blocks in enumerate(self.blocks, start=1):
             for block in range(blocks):
-                place = f"layer{stage}_block{block}"
-                y = getattr(self, f"{place}_conv2")(getattr(self, f"{place}_conv1")(x))
-                if hasattr(self, f"{place}_shortcut"):
-                    x = getattr(self, f"{place}_shortcut")(x)
-                x = self.relu(x + y)
+                x = getattr(self, f"layer{stage}_block{block}")(x)
             features.append(x)
         return features
 

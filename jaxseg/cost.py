@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from jax.extend import core
 
-# Jitted functions that resize by a matmul: ours in layers.resize, and jax.image's.
+# Jitted functions that resize by a matmul: ours in ops.resample, and jax.image's.
 _INTERPOLATION = ("interpolate", "_resize")
 
 

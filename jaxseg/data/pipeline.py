@@ -65,7 +65,7 @@ class Data:
     `Percentile`, `Range` and `Channels` are the others, each by the whole image, not the patch.
     ``prepare``: transforms of raw cases, applied in order when a case is read.
     ``labels``: "needed", a case without one is refused; "optional", it trains with IGNORE
-    everywhere; "hidden", no label is looked at.
+    everywhere; "hidden", no label is looked at. Evaluation always looks at them.
     ``part``: ``(i, n)`` trains on the i-th of n parts of the cases, which share none.
     ``objects``: the objects of an image are filled up to so many; of more, the largest stay.
     ``weight_map``: fills the batch's pixel weights, which every loss then takes as factors.
@@ -110,7 +110,8 @@ class Data:
             raise UserError(f"rows {rows} take no contiguous part of batch_size={batch_size}")
         if not 0 <= seed < 2**32:
             raise UserError(f"seed={seed}: must be in [0, 2^32)")
-        cases = self._open("train", points=self.foreground > 0, weight_map=self.weight_map)
+        how = self._reading(self.labels, self.foreground > 0, self.weight_map)
+        cases = self._open("train", how)
         numbers = self._numbers(len(cases))
         patch = self.patch or _only_size(cases, numbers)
         positions = Grid(cases, numbers, patch) if self.sampling == "grid" else Whole(numbers)
@@ -121,13 +122,13 @@ class Data:
         return Batches(order, self.workers)
 
     def cases(self, split: str) -> Cases:
-        """Whole normalised cases of a split, for evaluation."""
+        """Whole normalised cases of a split, for evaluation: with their labels, always."""
         self._refuse_impossible()
-        return Cases(self._open(split, points=False))
+        return Cases(self._open(split, self._reading("needed")))
 
     def image(self, raw: np.ndarray, *, name: str) -> np.ndarray:
         """One raw image ``[*spatial c]`` as the network takes it; ``name`` is for errors."""
-        return checked_image(raw, self._reading(points=False), (name,))
+        return checked_image(raw, self._reading("needed"), (name,))
 
     def check(self, split: str) -> int:
         """Reads every case of a split, so that bad input shows before training; their number."""
@@ -145,7 +146,9 @@ class Data:
             raise UserError(f"data.root={self.root!r}: {of}the train split is empty")
         return numbers
 
-    def _reading(self, *, points: bool, weight_map: WeightMap | None = None) -> Reading:
+    def _reading(
+        self, labels: Labels, points: bool = False, weight_map: WeightMap | None = None
+    ) -> Reading:
         return Reading(
             rank=self.dataset.rank,
             channels=self.dataset.channels,
@@ -154,17 +157,17 @@ class Data:
             prepare=self.prepare,
             points=points,
             weight_map=weight_map,
-            labels=self.labels,
+            labels=labels,
         )
 
-    def _open(self, split: str, *, points: bool, weight_map: WeightMap | None = None) -> Decoded:
+    def _open(self, split: str, reading: Reading) -> Decoded:
         share = default_limit() // max(self.workers, 1)
         kept = {"memory": Memory(share), "disk": Disk(default_folder()), "none": Nothing()}
         return decoded(
             self.dataset,
             str(Path(self.root).expanduser()) if self.root else "",
             split,
-            reading=self._reading(points=points, weight_map=weight_map),
+            reading=reading,
             cache=kept[self.cache],
         )
 

@@ -260,6 +260,13 @@ def test_labels_are_needed_optional_or_hidden():
     assert hidden.domain.tolist() == [2] * 4
 
 
+def test_what_training_does_not_look_at_is_scored_all_the_same():
+    for labels in ("hidden", "optional"):
+        cases = Data(dataset=Made(), labels=labels).cases("validation")
+        assert set(np.unique(cases[2]["label"])) == {2}
+    assert "label" not in Data(dataset=Made(labelled=False), labels="optional").cases("train")[0]
+
+
 def test_parts_are_disjoint_and_cover_all():
     seen = []
     for i in range(3):
