@@ -235,7 +235,15 @@ def opened(
     with _readable(folder), only_these:
         loaded = ocp.load(str(folder.absolute()), _placed(known), checkpointable_name="state")
     variables = recipe.variables(wanted._replace(**loaded), of)
+    refuse_not_finite(str(folder), variables)
     return Opened(experiment, step, module, variables)
+
+
+def refuse_not_finite(name: str, variables: Any) -> None:
+    """Refuse variables with NaN or infinity, whose argmax would be class 0 without a word."""
+    for path, leaf in _leaves(variables):
+        if not np.isfinite(leaf).all():
+            raise UserError(f"{name}: {path} holds NaN or infinity; use other variables or --step")
 
 
 def abstract_state(experiment: Experiment) -> TrainState:

@@ -9,6 +9,7 @@ from typing import Any
 from filelock import FileLock
 
 from jaxseg import checkpoint, command, disk, process, report, sharding
+from jaxseg.data import Data
 from jaxseg.errors import UserError, first_line
 from jaxseg.evaluator import Evaluator
 from jaxseg.experiment import Experiment, check
@@ -29,7 +30,8 @@ def evaluate(
 
     ``tta=None`` is as the experiment says. ``overrides`` change the experiment, such as
     ``data.root`` where the data now lies elsewhere; scores of other data than the run's stand under
-    the split and the root. ``classes`` are the run's own classes.
+    the split and the root, or the overrides of ``data`` where more than the root is other.
+    ``classes`` are the run's own classes.
     """
     workdir = Path(workdir)
     path = workdir / EVALUATION
@@ -40,11 +42,7 @@ def evaluate(
     evaluated, _ = Evaluator(experiment, mesh, split)(run.variables)
     scores = {"step": run.step, **evaluated.scores(experiment.data.dataset.class_names)}
     scores |= evaluated.intervals() | evaluated.distances_in
-    name = (
-        split
-        if experiment.data.root == run.experiment.data.root
-        else f"{split} {experiment.data.root}"
-    )
+    name = _name(split, run.experiment.data, experiment.data, overrides)
     with FileLock(workdir / ".evaluation.lock"):  # two evaluations may end at once
         disk.write_json(path, {**_read_scores(path), name: scores})
     return scores
@@ -65,6 +63,16 @@ def _changed(
         return experiment
     evaluation = dataclasses.replace(experiment.evaluation, tta=tta)
     return dataclasses.replace(experiment, evaluation=evaluation)
+
+
+def _name(split: str, stored: Data, given: Data, overrides: Sequence[str]) -> str:
+    """The key of the scores: the split, and what is other of the data than the run's."""
+    given = dataclasses.replace(given, workers=stored.workers, cache=stored.cache)
+    if given == stored:
+        return split
+    if dataclasses.replace(given, root=stored.root) == stored:
+        return f"{split} {given.root}"
+    return " ".join([split, *(one for one in overrides if one.startswith("data."))])
 
 
 def _read_scores(path: Path) -> dict[str, Any]:

@@ -110,11 +110,19 @@ class Evaluator:
     def _planned(self) -> list[list[int]]:
         """Batches of numbers of cases of one size, the same on every process."""
         groups: dict[tuple[int, ...], list[int]] = {}
+        spaced: dict[bool, str] = {}
         for number in range(len(self._cases)):
             case = self._cases[number]
             if case.get("label") is None:
                 raise UserError(f"{case['name']}: has no label, so it cannot be scored")
+            spaced.setdefault(case.get("spacing") is not None, case["name"])
             groups.setdefault(self._predictor.size(self._model, case), []).append(number)
+        if len(spaced) == 2 and any(score.in_mm for score in self._scores.values()):
+            raise UserError(
+                f"case {spaced[True]} has a spacing in mm and case {spaced[False]} has none; a "
+                "mean of their distances has no unit: give both one, or leave distances out of "
+                "evaluation.metrics"
+            )
         n = self._batch_size
         return [
             numbers[at : at + n]
@@ -171,15 +179,17 @@ class Evaluator:
         fields: dict[str, Any] = {"things": self._things, "leave_out": self._background}
         if result.probabilities is not None:
             fields["probabilities"] = result.probabilities
-        if result.objects is not None:
-            fields["detections"] = result.objects
         if self._things:
+            true = self._instances.true(label, self._things, case.get("instance"))
+            fields["true"] = ObjectMaps(*true)
+        if result.objects is not None:  # the network's own, which may touch or overlap
+            fields["detections"] = result.objects
+        elif self._things:
             rim = self._instances.boundary
             shares = result.probabilities
             height = None if rim is None or shares is None else shares[..., rim]
             found = self._instances.found(result.labels, self._things, height)
-            true = self._instances.true(label, self._things, case.get("instance"))
-            fields |= {"found": ObjectMaps(*found), "true": ObjectMaps(*true)}
+            fields["found"] = ObjectMaps(*found)
         known = Case(
             result.labels,
             label,

@@ -42,9 +42,11 @@ def is_object(node: Any) -> bool:
 
 
 def children(node: Any) -> dict[str, Any]:
-    """The values below a node of an object graph, by name: fields, or a mapping's items."""
+    """The values below a node of an object graph, by name: fields, or the items of what holds."""
     if isinstance(node, Mapping):
         return dict(node)
+    if isinstance(node, tuple):
+        return {str(number): item for number, item in enumerate(node)}
     if is_object(node):
         return {name: getattr(node, name) for name in configurable(type(node))}
     return {}
@@ -53,8 +55,7 @@ def children(node: Any) -> dict[str, Any]:
 def classes_in(node: Any) -> set[type]:
     """The classes of all objects of a graph."""
     own = {type(node)} if is_object(node) else set()
-    below = node if isinstance(node, tuple) else children(node).values()
-    return own.union(*(classes_in(child) for child in below))
+    return own.union(*(classes_in(child) for child in children(node).values()))
 
 
 def check(node: Any, dotted: str = "") -> None:

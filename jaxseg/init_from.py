@@ -94,6 +94,7 @@ def write_run(folder: str | Path, experiment: Experiment, variables: Variables) 
     folder, experiment = Path(folder), record.canonical(experiment)
     recipe: Recipe = experiment.scheduled
     batch = checkpoint.abstract_batch(experiment)
+    checkpoint.refuse_not_finite(f"{folder}: variables", variables)
     with workdir.locked(folder):
         workdir.admit(experiment, folder, resume=False, overwrite=False)
         state = jax.jit(lambda: recipe.init(jax.random.key(experiment.seed), batch))()

@@ -23,6 +23,12 @@ from jaxseg.workdir import SAMPLES, SUMMARY
 LOG_EVERY = 10
 """Steps between two lines of metrics.jsonl; their scalars are means over these steps."""
 
+FINITE = {"loss": "loss", "gradient_norm": "gradient"}
+"""Scalars without which a run has gone wrong, where a recipe has them, and what they are of.
+
+After a gradient of NaN the parameters are NaN: a checkpoint of that step would pass for a good one.
+"""
+
 Evaluate = Callable[..., tuple[Evaluated, list[Sample]]]
 """``(variables, samples=n)`` -> scores of the validation split, and the first n predictions."""
 
@@ -113,12 +119,13 @@ class Loop:
 
     def _fetch(self, number: int, scalars: dict[str, jax.Array]) -> None:
         values = {name: float(value) for name, value in jax.device_get(scalars).items()}
-        if not math.isfinite(values["loss"]):
+        bad = [name for name in FINITE if not math.isfinite(values.get(name, 0.0))]
+        if bad:
             shown = " ".join(f"{name}={value:.4g}" for name, value in values.items())
             with contextlib.suppress(UserError):
                 self._saver.wait()
             raise UserError(
-                f"step {number}: the loss is not finite ({shown}); "
+                f"step {number}: the {FINITE[bad[0]]} is not finite ({shown}); "
                 f"last good checkpoint: {self._saver.last_good}"
             )
         self._since.append(values)

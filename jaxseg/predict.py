@@ -14,6 +14,7 @@ become grey (ITU-R 601 luma) for a network of one channel.
 
 import dataclasses
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -93,6 +94,11 @@ def each(
 ) -> Iterator[Predicted]:
     """``predict``, file by file as they are done."""
     experiment, _, model, variables = checkpoint.opened(workdir, step, classes=classes)
+    if experiment.data.prepare:
+        logging.getLogger("jaxseg").warning(
+            f"data.prepare={experiment.data.prepare} was applied to the cases of the run and is "
+            "not to these images"
+        )
     suffixes = ["_overlay.png"] * overlay + ["_probabilities.npy"] * probabilities
     files, folder = inputs(input), Path(output)
     _admit(files, folder, experiment.data.dataset.rank, suffixes, overwrite=overwrite)

@@ -17,6 +17,7 @@ from jaxseg.loop import Evaluate, Loop, Saves, Writer
 from jaxseg.overrides import overridden
 from jaxseg.progress import Progress
 from jaxseg.report import Report
+from jaxseg.step import TrainState
 
 
 def train(
@@ -52,7 +53,8 @@ def train(
         example = session.first_of(batches)
         stack.enter_context(jax.set_mesh(mesh))
         compilations = stack.enter_context(process.count_compilations())
-        step, place, state = session.compile_step(experiment, mesh, example)
+        compiled = session.compile_step(experiment, mesh, example)
+        state = compiled.abstract
         if isinstance(evaluator, Evaluator):
             evaluator.check(experiment.recipe.variables(state))
         progress, taken = Progress(), {}
@@ -73,20 +75,15 @@ def train(
         if progress.step == 0:
             state = session.init(experiment, mesh, example)
             state = init_from.put(experiment, state, taken)
+            if primary and (line := batches.unseen()):
+                writer.message(line)
         for name, of in taken.items():
             writer.message(f"init_from.{name}: {of}")
         loop = Loop(experiment, progress, evaluator, writer, saver)
         stopping = stack.enter_context(process.stop_requests())
         stack.enter_context(jax.transfer_guard("disallow"))  # an array moved by mistake ends here
         for number in range(progress.step + 1, experiment.steps + 1):
-            try:
-                batch = next(batches)
-            except UserError:
-                loop.rescue(number - 1, state, batches.get_state())
-                raise
-            with jax.profiler.StepTraceAnnotation("train", step_num=number):
-                state, scalars = step(state, place(batch))
-            loop.log(number, scalars)  # fetches the step before: this one is on its way
+            state = _step(number, compiled, state, batches, loop)
             stop = stopping(number) or number == until
             last = number == experiment.steps
             if last or number % experiment.evaluation.every == 0:
@@ -98,6 +95,21 @@ def train(
                 writer.message(f"stopped at step {number}; --resume goes on from there")
                 break
         return loop.summary(workdir, compilations)
+
+
+def _step(
+    number: int, compiled: session.Compiled, state: TrainState, batches: Any, loop: Loop
+) -> TrainState:
+    """The state after one more batch, which may still be on its way; logs the step before."""
+    try:
+        batch = next(batches)
+    except UserError:
+        loop.rescue(number - 1, state, batches.get_state())
+        raise
+    with jax.profiler.StepTraceAnnotation("train", step_num=number):
+        state, scalars = compiled.step(state, compiled.place(batch))
+    loop.log(number, scalars)
+    return state
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -121,6 +121,24 @@ def test_a_field_of_the_wrong_type_in_a_config_is_refused(tiny):
         experiments.check(experiment)
 
 
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """A transform of cases, to stand in a tuple."""
+
+    by: int = 1
+
+    def __call__(self, case):
+        return case
+
+
+def test_a_wrong_type_below_a_tuple_is_refused(tiny):
+    experiment, wrong = tiny(), Shift()
+    object.__setattr__(wrong, "by", "one")  # the tests' own checks would refuse it
+    data = dataclasses.replace(experiment.data, prepare=(Shift(), wrong))
+    with pytest.raises(UserError, match=r"data.prepare.1.by='one': expected int"):
+        experiments.check(dataclasses.replace(experiment, data=data))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -220,6 +220,15 @@ def test_distances_are_in_the_millimetres_of_the_header(tmp_path):
     assert pixels.distances_in == {"distances_in": "pixels"}
 
 
+def test_distances_in_mm_and_in_pixels_have_no_mean(tmp_path):
+    data = volumes(tmp_path, (2.5, 1.0, 1.0))
+    for kind, shape in (("images", (12, 12, 12, 2)), ("masks", (12, 12, 12))):
+        np.save(tmp_path / "validation" / kind / "b.npy", np.zeros(shape, np.uint8))
+    assert evaluated(experiment(data)).scores()["dice"] > 0
+    with pytest.raises(UserError, match="case a has a spacing in mm and case b has none"):
+        evaluated(experiment(data, metrics=("hd95",)))
+
+
 def test_coco_without_pycocotools_is_refused_before_anything_is_read(monkeypatch):
     chosen = experiment(synthetic(), metrics=("coco_ap",))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

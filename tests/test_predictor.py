@@ -229,3 +229,74 @@ def test_evaluations_of_two_roots_stand_side_by_side(tiny, tmp_path):
     kept = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert set(kept) == {"validation", "validation elsewhere"}
     assert checkpoint.steps(tmp_path / "run") == [1]
+
+
+def test_scores_of_other_data_do_not_pass_for_those_of_the_run(tiny, tmp_path):
+    train.train(tiny(steps=1, every=1), tmp_path / "run")
+    evaluate.evaluate(tmp_path / "run", overrides=["data.cache=none"])
+    evaluate.evaluate(tmp_path / "run", overrides=["data.dataset.seed=1", "data.cache=none"])
+    kept = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert set(kept) == {"validation", "validation data.dataset.seed=1 data.cache=none"}
+
+
+@dataclass(frozen=True)
+class Twice:
+    """A transform of cases."""
+
+    def __call__(self, case):
+        return case | {"image": 2 * case["image"]}
+
+
+def test_what_was_done_to_cases_alone_is_said_where_it_is_not_done(tiny, tmp_path, caplog):
+    chosen = tiny(steps=1, every=1)
+    chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, prepare=(Twice(),)))
+    train.train(chosen, tmp_path / "run")
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / "a.png")
+    predict.predict(tmp_path / "run", tmp_path / "a.png", tmp_path / "out", classes=[Twice])
+    assert "data.prepare=(Twice(),) was applied to the cases of the run" in caplog.text
+    where = tmp_path / "m.jax"
+    artifact = export.export(tmp_path / "run", where, platforms=["cpu"], classes=[Twice])
+    assert "prepared as data.prepare=(Twice(),)" in artifact.notes
+
+
+@dataclass(frozen=True)
+class Halves(Boxes):
+    """The left and the right half of every image: two objects that touch."""
+
+    def result(self, given, case):
+        left = np.zeros(case["image"].shape[:-1], bool)
+        left[:, : left.shape[1] // 2] = True
+        found = tuple(Found(0, 1, mask, 0.9) for mask in (left, ~left))
+        return CaseResult(painted(found, np.zeros(left.shape, np.int32)).classes, objects=found)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Cases whose objects are the halves."""
+
+    num_classes = 2
+    class_names = ()
+    channels = 1
+    rank = 2
+
+    def open(self, root, split):
+        numbers = np.repeat(np.array([[1] * 8 + [2] * 8], np.int32), 16, axis=0)
+        case = {"image": np.zeros((16, 16, 1), np.uint8), "label": np.minimum(numbers, 1)}
+        return [case | {"instance": numbers, "name": f"{split}{n}"} for n in range(3)]
+
+
+@dataclass(frozen=True)
+class Halving(Supervised):
+    """Served by halves."""
+
+    def predictor(self, evaluation):
+        return Halves()
+
+
+@pytest.mark.parametrize("score", ["ap50", "pq", "aji", "coco_ap"])
+def test_objects_that_touch_are_scored_as_the_network_gives_them(score):
+    chosen = experiment(Halving(Finder()), metrics=(score,))
+    chosen = dataclasses.replace(chosen, data=Data(Split()))
+    variables = chosen.recipe.served.init(jax.random.key(0), np.zeros((1, 16, 16, 1)), train=True)
+    found, _ = Evaluator(chosen, ONE.build())(variables)
+    assert found.scores()[score] == pytest.approx(1)

@@ -5,13 +5,19 @@ import signal
 import threading
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxseg import checkpoint, record, report
+from jaxseg.data import Data, Synthetic
+from jaxseg.encoders import Plain
 from jaxseg.errors import UserError
 from jaxseg.evaluate import evaluate, main
 from jaxseg.evaluator import Evaluator
+from jaxseg.init_from import write_run
+from jaxseg.losses import CrossEntropy
+from jaxseg.models import UNet
 from jaxseg.optimizers import SGD, Constant
 from jaxseg.process import count_compilations, stop_requests
 from jaxseg.session import compile_step, init
@@ -100,6 +106,57 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_last_good_checkpo
         train(tiny(steps=8, every=1, optimizer=blow_up, augment=None), tmp_path)
     kept = checkpoint.steps(tmp_path)
     assert str(kept[-1]) in str(caught.value).rsplit("checkpoints/", 1)[-1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Steep(CrossEntropy):
+    """Adds 0, of which the gradient is NaN."""
+
+    def __call__(self, logits, label, **fields):
+        return super().__call__(logits, label, **fields) + jnp.sqrt(0 * logits).sum((1, 2, 3))
+
+
+def test_a_gradient_that_is_not_finite_leaves_no_checkpoint(tiny, tmp_path):
+    with pytest.raises(UserError, match=r"step 1: the gradient is not finite \(.*loss=0\."):
+        train(tiny(steps=1, losses={"steep": Steep()}), tmp_path)
+    assert not checkpoint.steps(tmp_path)
+
+
+def test_variables_that_are_not_finite_are_refused(tiny, tmp_path):
+    variables = tiny().recipe.served.init(jax.random.key(0), np.zeros((1, 16, 16, 1)), train=False)
+    first = jax.tree.leaves(variables["params"])[0]
+    bad = jax.tree.map(lambda x: x * np.nan if x is first else x, variables)
+    with pytest.raises(UserError, match="variables: params/.* holds NaN or infinity"):
+        write_run(tmp_path / "imported", tiny(), bad)
+    assert not checkpoint.steps(tmp_path / "imported")
+    experiment = tiny(steps=1, every=1)
+    train(experiment, tmp_path / "run")
+    state, progress = restored(tmp_path / "run", experiment, 1)
+    bad = experiment.recipe.with_variables(state, bad)
+    with checkpoint.Saver(tmp_path / "run", experiment.checkpoint) as saver:
+        saver.save(2, bad, progress, {})
+    with pytest.raises(UserError, match="checkpoints/2: params/.* holds NaN"):
+        evaluate(tmp_path / "run", step=2)
+
+
+def test_a_class_that_never_occurs_is_said_before_the_first_step(tiny, tmp_path, capsys):
+    data = Data(dataset=Synthetic(size=(32, 32), count=(8, 3, 3), boundary=True), patch=(16, 16))
+    three = UNet(num_classes=3, encoder=Plain(widths=(4, 8)))
+    train(tiny(steps=1, model=three, data=data), tmp_path / "all")
+    assert "no pixel" not in capsys.readouterr().out
+    blank = dataclasses.replace(data, prepare=(Blank(),))
+    train(tiny(steps=1, model=three, data=blank), tmp_path / "some")
+    said = capsys.readouterr().out
+    line = "classes 1 (nucleus), 2 (rim): no pixel in the 8 cases to train on"
+    assert line in said and said.index(line) < said.index("step 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Blank:
+    """No object in any case."""
+
+    def __call__(self, case):
+        return case | {"label": 0 * case["label"]}
 
 
 def test_patience_stops_a_run_that_does_not_improve(tiny, tmp_path):

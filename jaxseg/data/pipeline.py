@@ -34,6 +34,7 @@ from jaxseg.data.sampling import (
     random_corner,
     takes_foreground,
 )
+from jaxseg.data.unseen import unseen, unseen_line
 from jaxseg.data.weight_map import WeightMap
 from jaxseg.errors import UserError, require
 from jaxseg.types import Batch, Objects
@@ -119,7 +120,7 @@ class Data:
             cases, patch, self.foreground, seed, fixed=self.patch is None, objects=self.objects
         )
         order = Order(positions, draw, seed, batch_size, first, last - first)
-        return Batches(order, self.workers)
+        return Batches(order, self.workers, self.dataset.class_names)
 
     def cases(self, split: str) -> Cases:
         """Whole normalised cases of a split, for evaluation: with their labels, always."""
@@ -205,6 +206,7 @@ class Grid:
     """An epoch: every patch of a grid over each case. Reads them once to learn their sizes."""
 
     def __init__(self, cases: Decoded, numbers: tuple[int, ...], patch: tuple[int, ...]):
+        self.numbers = numbers
         self.places = [
             (i, tuple(int(n) for n in corner))
             for i in numbers
@@ -347,8 +349,9 @@ class Batches:
     worker processes, which otherwise complain when the interpreter ends.
     """
 
-    def __init__(self, order: Order, workers: int):
+    def __init__(self, order: Order, workers: int, class_names: Sequence[str] = ()):
         self._order = order
+        self._class_names = class_names
         self._workers = workers
         self._next = 0
         self._running: Any = None
@@ -382,6 +385,17 @@ class Batches:
     def get_state(self) -> dict[str, int]:
         """The number of the batch that comes next."""
         return {"next_index": self._next}
+
+    def unseen(self) -> str | None:
+        """One line that names the classes without a pixel to train on; None where all have some.
+
+        What is read for it is kept for the first epoch. Of labels that are hidden nothing is said.
+        """
+        cases, numbers = self._order.draw.cases, self._order.positions.numbers
+        if cases.reading.labels == "hidden":
+            return None
+        absent = unseen(cases, numbers, cases.reading.num_classes)
+        return unseen_line(absent, self._class_names, len(numbers)) if absent else None
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes to a batch, forward or back."""

@@ -88,6 +88,10 @@ class Joined:
         except UserError as error:
             raise UserError(f"streams.{name}: {error}") from error
 
+    def unseen(self) -> str | None:
+        """`Batches.unseen` of the main data."""
+        return self._main.unseen()
+
     def get_state(self) -> dict[str, Any]:
         """Where all of them stand, in what JSON can hold."""
         beside = {name: batches.get_state() for name, batches in self._streams.items()}

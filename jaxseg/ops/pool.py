@@ -12,6 +12,9 @@ from jaxtyping import Array, Float
 from jaxseg.ops import windows
 from jaxseg.ops.axes import Size, per_axis
 
+Lengths = tuple[int, ...]
+"""Pixels along each axis."""
+
 JOINT = 64
 """Taps up to which a window is one maximum of slices; a larger one takes axis by axis."""
 
@@ -59,42 +62,38 @@ def best_of(slices: list[Array]) -> tuple[Array, Array]:
     return best, winner
 
 
-def _edges(padding: Size | windows.Edges, rank: int) -> windows.Edges:
-    return ((padding, padding),) * rank if isinstance(padding, int) else padding  # pyright: ignore
-
-
-def _reduce_window(window: Size, stride: Size, padding: int | windows.Edges, x: Array) -> Array:
-    rank = x.ndim - 2
+def _reduce_window(window: Lengths, stride: Lengths, edges: windows.Edges, x: Array) -> Array:
     return jax.lax.reduce_window(
         x,
         np.array(-np.inf, x.dtype),
         jax.lax.max,
-        (1, *per_axis(window, rank, "window"), 1),
-        (1, *per_axis(stride, rank, "stride"), 1),
-        ((0, 0), *_edges(padding, rank), (0, 0)),
+        (1, *window, 1),
+        (1, *stride, 1),
+        ((0, 0), *edges, (0, 0)),
     )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _max_of_slices(window: Size, stride: Size, padding: int | windows.Edges, x: Array) -> Array:
-    return functools.reduce(jnp.maximum, _slices(window, stride, padding, x))
+def _max_of_slices(window: Lengths, stride: Lengths, edges: windows.Edges, x: Array) -> Array:
+    return functools.reduce(jnp.maximum, _slices(window, stride, edges, x))
 
 
-def _forward(window: Size, stride: Size, padding, x: Array) -> tuple[Array, tuple]:
-    best, winner = best_of(_slices(window, stride, padding, x))
+def _forward(
+    window: Lengths, stride: Lengths, edges: windows.Edges, x: Array
+) -> tuple[Array, tuple]:
+    best, winner = best_of(_slices(window, stride, edges, x))
     return best, (winner, x)
 
 
-def _backward(window: Size, stride: Size, padding, residual: tuple, gradient: Array):
+def _backward(
+    window: Lengths, stride: Lengths, edges: windows.Edges, residual: tuple, gradient: Array
+) -> tuple[Array]:
     """Each pixel gathers from the windows that chose it; nothing is scattered.
 
     Pixels are numbered by block (as long as the stride) and place in the block: the pixel at
     place r of block i is tap ``stride q + r`` of window ``i - q``.
     """
     winner, x = residual
-    rank = x.ndim - 2
-    window, stride = per_axis(window, rank, "window"), per_axis(stride, rank, "stride")
-    edges = _edges(padding, rank)
     before = [(k - 1) // s for k, s in zip(window, stride, strict=True)]
     blocks = [
         (n + lo + s - 1) // s for n, (lo, _), s in zip(x.shape[1:-1], edges, stride, strict=True)
@@ -121,9 +120,7 @@ def _backward(window: Size, stride: Size, padding, residual: tuple, gradient: Ar
 _max_of_slices.defvjp(_forward, _backward)
 
 
-def _axis_by_axis(
-    window: tuple[int, ...], stride: tuple[int, ...], edges: windows.Edges, x: Array
-) -> Array:
+def _axis_by_axis(window: Lengths, stride: Lengths, edges: windows.Edges, x: Array) -> Array:
     """The same maximum, with as many slices as the window is long, not large.
 
     The last axis first: the first of equal rows, and in it the first of equal pixels, is the
@@ -141,14 +138,12 @@ def _axis_by_axis(
     return x
 
 
-def _slices(window: Size, stride: Size, padding: int | windows.Edges, x: Array) -> list[Array]:
+def _slices(window: Lengths, stride: Lengths, edges: windows.Edges, x: Array) -> list[Array]:
     """The slices of x, one a place in the window, whose maximum is the pooling."""
-    rank = x.ndim - 2
-    x = windows.pad(x, _edges(padding, rank), -jnp.inf)
-    return windows.taps(x, per_axis(window, rank, "window"), per_axis(stride, rank, "stride"))
+    return windows.taps(windows.pad(x, edges, -jnp.inf), window, stride)
 
 
-def _interleave(places: dict[tuple[int, ...], Array], stride: tuple[int, ...]) -> Array:
+def _interleave(places: dict[tuple[int, ...], Array], stride: Lengths) -> Array:
     """``y[s i + r] = places[r][i]``; places that are absent (the stride skips them) are 0.
 
     By choosing on the place: XLA:CPU makes vectors of it, of a concatenation branches.

@@ -46,8 +46,9 @@ class Recipe(Protocol):
     def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         """The next state and scalars: pure and jittable.
 
-        The names of the scalars are the same at every step and ``loss``, finite, is among them.
-        Another scalar is NaN at steps that did not measure it; the log leaves these out of means.
+        The names of the scalars are the same at every step. ``loss`` is among them and finite, as
+        is ``gradient_norm`` where there is one, or the run ends. Another scalar is NaN at steps
+        that did not measure it; the log leaves these out of means.
         """
         ...
 
