@@ -40,14 +40,6 @@ class Taken:
         return said + (f"; fresh: {', '.join(_shortest(self.fresh))}" if self.fresh else "")
 
 
-def initialised(experiment: Experiment, state: TrainState) -> TrainState:
-    """The state of step 0 with what ``experiment.init_from`` names put in.
-
-    Raises one UserError that lists all arrays that do not fit.
-    """
-    return put(experiment, state, taken(experiment, state))
-
-
 def taken(experiment: Experiment, state: TrainState) -> dict[str, Taken]:
     """What each network takes, held against the shapes of ``state``, which may be abstract."""
     found, misfits = {}, []

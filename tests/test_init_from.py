@@ -31,13 +31,17 @@ def state_of(experiment):
     return jax.jit(lambda: experiment.scheduled.init(jax.random.key(7), batch))()
 
 
+def initialised(experiment, state):
+    return init_from.put(experiment, state, init_from.taken(experiment, state))
+
+
 def flat(tree):
     return {jax.tree_util.keystr(p): x for p, x in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def test_all_variables_of_a_run_are_taken(tiny, before):
     experiment = dataclasses.replace(tiny(ema=0.9), init_from={"model": str(before)})
-    state = init_from.initialised(experiment, state_of(experiment))
+    state = initialised(experiment, state_of(experiment))
     _, wanted = checkpoint.load(before)
     for part in (state.params, state.ema):
         jax.tree.map(np.testing.assert_array_equal, part, wanted["params"])
@@ -69,7 +73,7 @@ def test_other_classes_and_channels_are_adapted_where_that_is_said(tiny, before)
         tiny(model=model), data=data, init_from={"model": InitFrom(run=str(before), **given)}
     )
     fresh = state_of(experiment)
-    state = init_from.initialised(experiment, fresh)
+    state = initialised(experiment, fresh)
     _, wanted = checkpoint.load(before)
     first = ["encoder", "level0_conv1", "conv", "kernel"]
     kernel, old = state.params, wanted["params"]
@@ -101,7 +105,7 @@ def test_all_misfits_are_in_one_error(tiny, before, tmp_path):
     data = dataclasses.replace(tiny().data, dataset=Unread(num_classes=3, channels=1))
     experiment = dataclasses.replace(tiny(model=model), data=data, init_from={"model": str(before)})
     with pytest.raises(UserError) as caught:
-        init_from.initialised(experiment, state_of(experiment))
+        initialised(experiment, state_of(experiment))
     said = str(caught.value)
     assert (
         "params/decoder/level0_up/kernel is (2, 2, 8, 4) in" in said
@@ -141,7 +145,7 @@ def test_a_part_of_one_network_goes_into_a_part_of_another(tiny, before):
     given = InitFrom(run=str(before), take="encoder", into="encoder")
     model = UNet(num_classes=2, encoder=Plain(widths=(4, 8)), upsample="nearest")
     experiment = dataclasses.replace(tiny(model=model), init_from={"model": given})
-    state = init_from.initialised(experiment, state_of(experiment))
+    state = initialised(experiment, state_of(experiment))
     _, wanted = checkpoint.load(before)
     jax.tree.map(
         np.testing.assert_array_equal, state.params["encoder"], wanted["params"]["encoder"]
