@@ -4,7 +4,7 @@ Everything that starts a run is a workdir: `Experiment.init_from` reads one, and
 pruning or factorising a network *write* one with `write_run`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,15 @@ class Taken:
         return said + (f"; fresh: {', '.join(_shortest(self.fresh))}" if self.fresh else "")
 
 
-def taken(experiment: Experiment, state: TrainState) -> dict[str, Taken]:
-    """What each network takes, held against the shapes of ``state``, which may be abstract."""
+def taken(
+    experiment: Experiment, state: TrainState, classes: Iterable[type] = ()
+) -> dict[str, Taken]:
+    """What each network takes, held against the shapes of ``state``, which may be abstract.
+
+    ``classes`` are own classes of the other runs, beside those of the experiment.
+    """
     found, misfits = {}, []
-    classes = fields.classes_in(experiment)
+    classes = fields.classes_in(experiment) | set(classes)
     for of, source in experiment.init_from.items():
         source = InitFrom(run=source) if isinstance(source, str) else source
         have = experiment.scheduled.variables(state, of)

@@ -1,7 +1,7 @@
 """Train an experiment: ``python -m jaxseg.train --config configs/quickstart.py --workdir W``."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,16 @@ def train(
     evaluator: Evaluate | None = None,
     writer: Writer | None = None,
     saver: Saves | None = None,
+    classes: Iterable[type] = (),
 ) -> dict[str, Any]:
     """Train, evaluate and keep checkpoints; returns what ``summary.json`` holds.
 
     The order: check, open data, build or restore the state, then for each step: next batch, step,
     log the step before, evaluate, save. ``until`` stops after that step as SIGTERM would, with a
-    checkpoint. ``evaluator``, ``writer`` and ``saver`` take the place of those of the run. Raises
-    UserError for an experiment or a workdir that cannot be used; nothing is written before all of
-    it was checked.
+    checkpoint. ``evaluator``, ``writer`` and ``saver`` take the place of those of the run.
+    ``classes`` are own classes of the runs that ``init_from`` names, beside the experiment's.
+    Raises UserError for an experiment or a workdir that cannot be used; nothing is written before
+    all of it was checked.
     """
     workdir, experiment = Path(workdir), record.canonical(experiment)
     check(experiment)
@@ -61,7 +63,7 @@ def train(
         if resume:
             state, progress = session.restored(workdir, state, batches)
         if progress.step == 0:
-            taken = init_from.taken(experiment, state)
+            taken = init_from.taken(experiment, state, classes)
 
         folder.clear(workdir, overwrite=overwrite)
         saver = saver or stack.enter_context(Saver(workdir, experiment.checkpoint))
@@ -144,17 +146,22 @@ def main(arguments: Sequence[str]) -> None:
     named = (options.coordinator, options.processes, options.process)
     process.join(*named, distributed=options.distributed)
     process.cache_compilations()
-    experiment = _experiment(options)
-    train(experiment, options.workdir, resume=options.resume, overwrite=options.overwrite)
+    classes = config.classes(options.classes)
+    train(
+        _experiment(options, classes),
+        options.workdir,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        classes=classes,
+    )
 
 
-def _experiment(options: Any) -> Experiment:
+def _experiment(options: Any, classes: Iterable[type]) -> Experiment:
     """The config's experiment; a run that goes on may leave the config out."""
     if options.config is not None:
         return config.read(options.config, options.overrides)
     if not options.resume:
         raise UserError("--config is missing; with --resume it may be left out")
-    classes = folder.classes_for(options.workdir, options.classes)
     stored = record.read_json(options.workdir / folder.EXPERIMENT, classes=classes)
     return overridden(stored, options.overrides)
 

@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import jax
@@ -56,9 +56,13 @@ def classes_for(workdir: Path, file: Path | None) -> tuple[type, ...]:
     """The classes of ``--classes FILE``; says so where it is not what the run was trained with."""
     found = classes(file)
     if found:
-        for module in changed_sources(workdir / EXPERIMENT, found):
-            print(f"jaxseg: {file}: {module} has changed since the run began", file=sys.stderr)
+        _say_changed(workdir / EXPERIMENT, found)
     return found
+
+
+def _say_changed(path: Path, own: Iterable[type]) -> None:
+    for module in changed_sources(path, own):
+        print(f"jaxseg: {path}: {module} has changed since the run began", file=sys.stderr)
 
 
 def admit(experiment: Experiment, workdir: Path, *, resume: bool, overwrite: bool) -> None:
@@ -77,7 +81,9 @@ def admit(experiment: Experiment, workdir: Path, *, resume: bool, overwrite: boo
             f"--workdir {workdir} holds a run: --resume goes on with it, --overwrite starts again"
         )
     if resume:
-        compatible(read_json(path, classes=fields.classes_in(experiment)), experiment, path)
+        own = fields.classes_in(experiment)
+        compatible(read_json(path, classes=own), experiment, path)
+        _say_changed(path, own)
 
 
 def clear(workdir: Path, *, overwrite: bool) -> None:

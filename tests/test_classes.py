@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg import checkpoint, command, config, evaluate, export, predict, train
+from jaxseg import checkpoint, config, evaluate, export, predict, train
 from jaxseg.errors import UserError
 
 CONFIG = '''
@@ -97,6 +97,26 @@ def test_a_file_that_is_not_what_the_run_was_trained_with_is_said(run, capsys):
     assert "mine has changed since the run began" in capsys.readouterr().err
 
 
+def test_a_run_that_goes_on_with_another_file_says_so(run, capsys):
+    path, workdir = run
+    path.write_text(CONFIG.replace("nn.relu", "nn.gelu"))
+    for words in (("--config", path, "steps=3"), ("--classes", path, "steps=4")):
+        capsys.readouterr()
+        train.main([str(w) for w in ("--workdir", workdir, "--resume", *words)])
+        said = capsys.readouterr().err.count("mine has changed since the run began")
+        assert said == (1 if words[0] == "--config" else 0)  # the digest is then the new file's
+
+
+def test_a_run_starts_from_one_of_other_own_classes(run, tmp_path, capsys):
+    path, workdir = run
+    other = tmp_path / "other.py"
+    other.write_text(CONFIG.replace("class UNet", "class Net").replace("UNet(num", "Net(num"))
+    words = ["--config", other, "--workdir", tmp_path / "new", f"init_from.model={workdir}"]
+    assert "unknown class 'mine:UNet'; say --classes FILE" in refused(train, *words)
+    train.main([str(w) for w in (*words, "--classes", path)])
+    assert "init_from.model: 4 arrays taken" in capsys.readouterr().out
+
+
 def test_nothing_of_a_workdir_is_run(run):
     path, workdir = run
     tree = json.loads((workdir / "experiment.json").read_text())
@@ -116,11 +136,11 @@ def test_a_file_of_classes_that_cannot_be_run_is_named(run, tmp_path):
     assert "no such config file" in said and "'mine.py'" in said
 
 
-def test_help_names_the_option():
-    for verb in (evaluate, predict, export, train):
-        with pytest.raises(SystemExit):
-            verb.main(["--help"])
-    assert command is not None
+@pytest.mark.parametrize("verb", [evaluate, predict, export, train])
+def test_help_names_the_option(verb, capsys):
+    with pytest.raises(SystemExit):
+        verb.main(["--help"])
+    assert "--classes FILE" in capsys.readouterr().out
 
 
 def test_a_network_without_a_stride_is_refused_before_anything_is_written(tmp_path):
