@@ -1,8 +1,8 @@
 """Save, restore, load: ``workdir/experiment.json`` and ``workdir/checkpoints/<step>/`` (orbax).
 
 A step's folder holds ``state`` (the TrainState as a plain tree of arrays, readable with orbax
-alone on any number of devices) and, in its metadata as JSON, ``progress`` (`jaxseg.progress`) and
-the ``scores`` of that step. Saves are asynchronous and appear by one rename: a killed process
+alone on any number of devices), ``digests.json`` (`jaxseg.digests`) and, in its metadata as JSON,
+``progress`` (`jaxseg.progress`) and the ``scores`` of that step. Saves are asynchronous and appear by one rename: a killed process
 leaves whole ones only. What is empty is not saved, and what is absent is empty: a later version's
 state may have more parts.
 """
@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import numpy as np
-import tensorstore as ts
 from orbax.checkpoint import v1 as ocp
 
-from jaxseg import disk, record
+from jaxseg import digests, disk, record
 from jaxseg.data import Data
 from jaxseg.errors import UserError, first_line
 from jaxseg.experiment import Checkpoints, Experiment
@@ -109,6 +108,7 @@ class Saver:
             self._checkpointer.wait()
             if jax.process_index() == 0:
                 _open_anywhere(self._folder / str(step))
+                digests.write(self._folder / str(step))
         self._last_good = step
 
     @contextlib.contextmanager
@@ -163,18 +163,24 @@ def best_step(workdir: str | Path, metric: str | None) -> int:
     return max(scored, key=lambda step: (scored[step], step)) if scored else found[-1]
 
 
-def restore(workdir: Path, step: int, abstract: TrainState) -> tuple[TrainState, Progress]:
-    """State and progress of a step, placed as ``abstract`` says (default: the first device)."""
+def restore(
+    workdir: Path, step: int, abstract: TrainState, *, verify: bool = True
+) -> tuple[TrainState, Progress]:
+    """State and progress of a step, placed as ``abstract`` says (default: the first device).
+
+    ``verify`` holds what is read against the digests that were saved with it.
+    """
     folder = workdir / CHECKPOINTS / str(step)
     wanted = _not_empty(_placed(abstract._asdict()))
     _compare(folder, _tree_of(folder), wanted)
+    _verify(folder, wanted, verify)
     with _readable(folder):
         loaded = ocp.load(str(folder.absolute()), wanted, checkpointable_name="state")
     try:
         progress = Progress.from_json(_metadata(folder)["progress"])
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"{folder}: foreign checkpoint ({error}); remove this folder to use an earlier step"
+            f"{folder}: foreign checkpoint ({error}); {_way_out(folder)}"
         ) from error
     return abstract._replace(**loaded), progress
 
@@ -194,16 +200,18 @@ def load(
     *,
     classes: Iterable[type] = (),
     of: str = "model",
+    verify: bool = True,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The trained model of a run and its variables, on the default device.
 
     ``step=None`` is the best step where one was kept, else the newest. Needs neither the data nor
     the optimizer nor the devices of the run. ``classes`` are the run's own classes, if it had any
-    beside jaxseg's. ``of`` is another network of the recipe, such as "critic". Raises UserError,
-    naming the file, for a folder that is no run, a truncated checkpoint, or one of another
+    beside jaxseg's. ``of`` is another network of the recipe, such as "critic". ``verify=False``
+    does not hold the arrays against the digests that were saved with them. Raises UserError,
+    naming the file, for a folder that is no run, a damaged checkpoint, or one of another
     architecture. Runs no code from the folder.
     """
-    found = opened(workdir, step, classes=classes, of=of)
+    found = opened(workdir, step, classes=classes, of=of, verify=verify)
     return found.model, found.variables
 
 
@@ -213,6 +221,7 @@ def opened(
     *,
     classes: Iterable[type] = (),
     of: str = "model",
+    verify: bool = True,
 ) -> Opened:
     """`load`, with the experiment that the run was and the step that was chosen."""
     workdir = Path(workdir)
@@ -230,6 +239,7 @@ def opened(
     known = _not_empty({part: getattr(wanted, part) for part in parts})
     found = _tree_of(folder)
     _compare(folder, {part: found.get(part) for part in parts}, known)
+    _verify(folder, known, verify)
     only_these = ocp.Context()
     only_these.pytree.loading.partial_load = True  # not the optimizer's
     with _readable(folder), only_these:
@@ -337,13 +347,9 @@ def _intact(folder: Path) -> None:
     with _readable(folder):
         if missing:
             raise FileNotFoundError(f"{missing[0]} is missing")
-        notes = ("_CHECKPOINT_METADATA", "state/_METADATA", "state/_sharding", "metrics/metrics")
-        arrays = (folder / "state" / "array_metadatas").glob("*")
-        for path in [*(folder / part for part in notes), *arrays]:
-            if path.is_file():
-                _parsed(path)
-        base = (folder / "state").absolute().as_uri() + "/"
-        store = ts.KvStore.open({"driver": "ocdbt", "base": base}).result()
+        for path in digests.notes_of(folder):
+            _parsed(path)
+        store = digests.store_of(folder)
         names = store.list().result()
         if not names:
             raise ValueError("state/manifest.ocdbt is empty")
@@ -358,6 +364,22 @@ def _parsed(path: Path) -> None:
         raise ValueError(f"{path.name} is damaged: {error}") from error
 
 
+def _verify(folder: Path, state: Mapping[str, Any], wanted: bool) -> None:
+    """Hold the parts of a state that are read against their digests."""
+    if wanted:
+        with _readable(folder):
+            digests.check(folder, state)
+
+
+def _way_out(folder: Path) -> str:
+    """What to use in the place of a checkpoint that cannot be used."""
+    others = [step for step in steps(folder.parent.parent) if str(step) != folder.name]
+    earlier = [step for step in others if step < int(folder.name)] or others
+    if not earlier:
+        return "there is no other checkpoint"
+    return f"use step {earlier[-1]} (--step, or remove this folder to resume from there)"
+
+
 @contextlib.contextmanager
 def _readable(folder: Path) -> Iterator[None]:
     """Orbax's long internal errors as one line that says which checkpoint."""
@@ -368,8 +390,7 @@ def _readable(folder: Path) -> Iterator[None]:
     except Exception as error:  # orbax and tensorstore raise what their layers raise
         why = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(
-            f"{folder}: truncated or foreign checkpoint ({why}); "
-            "remove this folder to use an earlier step"
+            f"{folder}: damaged, truncated or foreign checkpoint ({why}); {_way_out(folder)}"
         ) from error
 
 

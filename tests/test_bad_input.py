@@ -523,7 +523,7 @@ def test_a_checkpoint_of_somebody_else_is_named(copy, refused):
         shutil.rmtree(folder)
         (folder / "state").mkdir(parents=True)
         (folder / "state" / "model.pt").write_bytes(b"PK")
-    assert "truncated or foreign checkpoint" in refused(evaluate, "--workdir", copy)
+    assert "damaged, truncated or foreign checkpoint" in refused(evaluate, "--workdir", copy)
 
 
 # --- real processes -------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, record
+from jaxseg import checkpoint, digests, record
 from jaxseg import experiment as experiments
 from jaxseg import workdir as workdirs
 from jaxseg.errors import UserError
@@ -105,7 +105,7 @@ def test_a_checkpoint_of_one_device_loads_on_a_mesh_and_back(run, tiny, tmp_path
 def test_a_truncated_checkpoint_is_named(copy, victim):
     target = copy / "checkpoints" / "4" / victim
     shutil.rmtree(target) if target.is_dir() else target.unlink()
-    with pytest.raises(UserError, match=r"checkpoints/4: truncated or foreign") as caught:
+    with pytest.raises(UserError, match=r"checkpoints/4: damaged, truncated or foreign") as caught:
         checkpoint.load(copy, 4)
     assert "\n" not in str(caught.value)
 
@@ -115,8 +115,67 @@ def test_data_files_cut_short_are_an_error_and_not_other_parameters(copy):
     assert files
     for path in files:
         os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(UserError, match="checkpoints/4: truncated or foreign"):
+    with pytest.raises(UserError, match="checkpoints/4: damaged, truncated or foreign"):
         checkpoint.load(copy, 4)
+
+
+def flipped(folder, number, count):
+    """Flip one bit of a checkpoint; the file's name."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.stat().st_size)
+    rng = np.random.default_rng(number)
+    path = files[number * len(files) // count]
+    content = bytearray(path.read_bytes())
+    content[int(rng.integers(len(content)))] ^= 1 << int(rng.integers(8))
+    path.write_bytes(content)
+    return path.relative_to(folder)
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(copy, run):
+    """In the arrays' files it is found by their digests: zstd has no checksum here."""
+    whole = checkpoint.load(run[0], 4)[1]
+    folder, refusals, count = copy / "checkpoints" / "4", 0, 24
+    for number in range(count):
+        shutil.rmtree(folder)
+        shutil.copytree(run[0] / "checkpoints" / "4", folder)
+        name = flipped(folder, number, count)
+        try:
+            found = checkpoint.load(copy, 4)[1]
+        except UserError as error:
+            refusals += 1
+            assert "\n" not in str(error)
+            assert "use step 2 (--step" in str(error)
+        else:
+            assert trees_equal(found, whole), name
+    assert refusals > count // 3
+
+
+def change_of_an_array(folder, name):
+    """Another number in an array, written as orbax writes it: whole, and not what was saved."""
+    store = digests.store_of(folder)
+    key = next(k for k in store.list().result() if k.decode().startswith(f"{name}/c"))
+    other = next(k for k in store.list().result() if k.decode().startswith("params.head.bias/c"))
+    store.write(key, store.read(other).result().value).result()
+
+
+def test_an_array_that_is_not_what_was_saved_is_named_at_load_and_resume(copy, run, tiny):
+    name = "params.decoder.level0_conv1.norm.bias"
+    change_of_an_array(copy / "checkpoints" / "4", name)
+    with pytest.raises(UserError, match=rf"checkpoints/4: .*{name} is not what was saved.*step 2"):
+        checkpoint.load(copy, 4)
+    with pytest.raises(UserError, match=f"{name} is not what was saved"):
+        train(tiny(ema=0.5, steps=5), copy, resume=True)
+
+
+def test_digests_can_be_left_out_and_an_earlier_checkpoint_has_none(copy, run):
+    whole = checkpoint.load(run[0], 4)[1]
+    path = copy / "checkpoints" / "4" / digests.FILE
+    assert "params.head.kernel" in json.loads(path.read_text())["arrays"]
+    path.write_text('{"files": {}, "arrays": {}}')
+    with pytest.raises(UserError, match="is not what was saved"):
+        checkpoint.load(copy, 4)
+    assert trees_equal(checkpoint.load(copy, 4, verify=False)[1], whole)
+    path.unlink()
+    assert trees_equal(checkpoint.load(copy, 4)[1], whole)
 
 
 def test_a_checkpoint_of_another_architecture_names_the_parameter(copy):
