@@ -2,9 +2,9 @@
 
 A step's folder holds ``state`` (the TrainState as a plain tree of arrays, readable with orbax
 alone on any number of devices), ``digests.json`` (`jaxseg.digests`) and, in its metadata as JSON,
-``progress`` (`jaxseg.progress`) and the ``scores`` of that step. Saves are asynchronous and appear by one rename: a killed process
-leaves whole ones only. What is empty is not saved, and what is absent is empty: a later version's
-state may have more parts.
+``progress`` (`jaxseg.progress`) and the ``scores`` of that step. Saves are asynchronous and appear
+by one rename: a killed process leaves whole ones only. What is empty is not saved, and what is
+absent is empty: a later version's state may have more parts.
 """
 
 import contextlib
@@ -179,9 +179,7 @@ def restore(
     try:
         progress = Progress.from_json(_metadata(folder)["progress"])
     except (ValueError, TypeError) as error:
-        raise UserError(
-            f"{folder}: foreign checkpoint ({error}); {_way_out(folder)}"
-        ) from error
+        raise UserError(f"{folder}: foreign checkpoint ({error}); {_way_out(folder)}") from error
     return abstract._replace(**loaded), progress
 
 

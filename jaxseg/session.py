@@ -4,6 +4,7 @@ All of it is made, and refused, before anything is written.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +12,14 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from jaxseg import checkpoint, process, sharding
-from jaxseg.data import train_batches
+from jaxseg import checkpoint, fields, process, record, sharding
+from jaxseg.data import Auto, Data, train_batches
 from jaxseg.errors import UserError, first_line
 from jaxseg.experiment import Experiment
 from jaxseg.progress import Progress
 from jaxseg.step import TrainState
 from jaxseg.types import Batch
+from jaxseg.workdir import EXPERIMENT
 
 
 class Compiled(NamedTuple):
@@ -29,6 +31,33 @@ class Compiled(NamedTuple):
     """Puts this process's rows on the mesh."""
     abstract: TrainState
     """Shapes, dtypes and shardings of the state."""
+
+
+def fitted(experiment: Experiment, workdir: Path, *, resume: bool) -> Experiment:
+    """The experiment with each `Auto` as the training split gives it.
+
+    A run that goes on keeps what it began with, though the split may have grown.
+    """
+    path = workdir / EXPERIMENT
+    begun = None
+    if resume and path.is_file():
+        begun = record.read_json(path, classes=fields.classes_in(experiment))
+
+    def one(data: Data, before: Data | None) -> Data:
+        kept = getattr(before, "normalize", None)
+        if data.normalize == Auto() and isinstance(kept, Auto):
+            return dataclasses.replace(data, normalize=kept)
+        return data.fitted()
+
+    before = {} if begun is None else begun.streams
+    streams = {
+        name: dataclasses.replace(
+            stream, data=one(stream.data, getattr(before.get(name), "data", None))
+        )
+        for name, stream in experiment.streams.items()
+    }
+    data = one(experiment.data, None if begun is None else begun.data)
+    return dataclasses.replace(experiment, data=data, streams=streams)
 
 
 def open_batches(experiment: Experiment, mesh: Mesh) -> Any:

@@ -43,6 +43,7 @@ def train(
     """
     workdir, experiment = Path(workdir), record.canonical(experiment)
     check(experiment)
+    experiment = session.fitted(experiment, workdir, resume=resume)
     mesh = experiment.mesh.build()
     with contextlib.ExitStack() as stack:
         primary = jax.process_index() == 0
@@ -77,8 +78,10 @@ def train(
         if progress.step == 0:
             state = session.init(experiment, mesh, example)
             state = init_from.put(experiment, state, taken)
-            if primary and (line := batches.unseen()):
-                writer.message(line)
+            if primary:
+                batches.intensities().write(workdir / folder.INTENSITIES)
+                for line in batches.remarks():
+                    writer.message(line)
         for name, of in taken.items():
             writer.message(f"init_from.{name}: {of}")
         loop = Loop(experiment, progress, evaluator, writer, saver)

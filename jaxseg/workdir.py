@@ -20,13 +20,16 @@ EXPERIMENT = "experiment.json"
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
+INTENSITIES = "intensities.json"
 EVALUATION = "evaluation.json"
 PROGRESS = "progress.png"
 SAMPLES = "samples.png"
 EVENTS = "events.*"
 LOCK = ".lock"
 
-OUTPUTS = (EXPERIMENT, METRICS, SUMMARY, EVALUATION, PROGRESS, SAMPLES, EVENTS, CHECKPOINTS)
+OUTPUTS = (
+    EXPERIMENT, METRICS, SUMMARY, INTENSITIES, EVALUATION, PROGRESS, SAMPLES, EVENTS, CHECKPOINTS,
+)  # fmt: skip
 """Patterns of all that a run leaves, and that `clear` removes."""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from jaxseg.data.auto import Auto
 from jaxseg.data.camvid import CamVid
 from jaxseg.data.dsb2018 import DSB2018
 from jaxseg.data.folder import Folder
@@ -32,6 +33,7 @@ __all__ = [
     "DSB2018",
     "ISBI2012",
     "TFDS",
+    "Auto",
     "Batches",
     "CamVid",
     "Channels",

@@ -127,7 +127,7 @@ class Range:
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
         """The same on a device."""
-        scaled = _less(image, self.low) / (self.high - self.low)
+        scaled = less(image, self.low) / (self.high - self.low)
         return jnp.clip(scaled, 0, 1) if self.clip else scaled
 
 
@@ -219,10 +219,10 @@ class Channels:
 def _about_first(image: Array) -> Float[Array, "b *spatial c"]:
     """float32 differences from the first pixel of each image: what is large keeps its digits."""
     first = image[(slice(None), *(slice(1),) * (image.ndim - 2))]
-    return _less(image, first)
+    return less(image, first)
 
 
-def _less(image: Array, origin: Array | float) -> Float[Array, "..."]:
+def less(image: Array, origin: Array | float) -> Float[Array, "..."]:
     """``image - origin``, float32. Wide integers lose no digit before the difference.
 
     Their halves are subtracted on their own: float32 would round 2^24 + 1, and the difference of

@@ -5,6 +5,7 @@ global batch. So batches depend on the seed and the batch size only: not on the 
 processes, of worker processes or of threads, and not on where a run was interrupted.
 """
 
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from jaxseg.data.auto import Auto
 from jaxseg.data.cache import Disk, Memory, Nothing, default_folder, default_limit
 from jaxseg.data.cases import (
     Cases,
@@ -26,7 +28,8 @@ from jaxseg.data.cases import (
     padded,
 )
 from jaxseg.data.checks import size
-from jaxseg.data.normalize import Normalize, Unit
+from jaxseg.data.intensities import Intensities, scale_line, some_of
+from jaxseg.data.normalize import Channels, Normalize, Unit
 from jaxseg.data.sampling import (
     crop_case,
     foreground_corner,
@@ -63,7 +66,8 @@ class Data:
     ``foreground``: share of the random patches that are centred on a pixel of a uniformly chosen
     foreground class (any but 0) of their case; a case without any gives a patch at random.
     ``normalize``: `Unit` puts integers into [0, 1] by their dtype's full scale; `ZScore`,
-    `Percentile`, `Range` and `Channels` are the others, each by the whole image, not the patch.
+    `Percentile`, `Range` and `Channels` are others, each by the whole image, not the patch; `Auto`
+    goes by the training split.
     ``prepare``: transforms of raw cases, applied in order when a case is read.
     ``labels``: "needed", a case without one is refused; "optional", it trains with IGNORE
     everywhere; "hidden", no label is looked at. Evaluation always looks at them.
@@ -130,6 +134,16 @@ class Data:
     def image(self, raw: np.ndarray, *, name: str) -> np.ndarray:
         """One raw image ``[*spatial c]`` as the network takes it; ``name`` is for errors."""
         return checked_image(raw, self._reading("needed"), (name,))
+
+    def fitted(self) -> "Data":
+        """The data with an `Auto` that has seen the training split; else as they are."""
+        if not isinstance(self.normalize, Auto) or self.normalize.fitted:
+            return self
+        self._refuse_impossible()
+        plain = dataclasses.replace(self, cache="none", normalize=Unit())
+        cases = plain._open("train", plain._reading(self.labels))
+        images = (cases[i]["image"] for i in some_of(self._numbers(len(cases))))
+        return dataclasses.replace(self, normalize=self.normalize.fit(images))
 
     def check(self, split: str) -> int:
         """Reads every case of a split, so that bad input shows before training; their number."""
@@ -386,16 +400,26 @@ class Batches:
         """The number of the batch that comes next."""
         return {"next_index": self._next}
 
-    def unseen(self) -> str | None:
-        """One line that names the classes without a pixel to train on; None where all have some.
+    def remarks(self) -> list[str]:
+        """A line each on what looks wrong with the cases to train on.
 
-        What is read for it is kept for the first epoch. Of labels that are hidden nothing is said.
+        Classes without a pixel, unless labels are hidden; raw images whose scale nothing brings
+        near [0, 1]. What is read for it is kept for the first epoch.
         """
         cases, numbers = self._order.draw.cases, self._order.positions.numbers
-        if cases.reading.labels == "hidden":
-            return None
-        absent = unseen(cases, numbers, cases.reading.num_classes)
-        return unseen_line(absent, self._class_names, len(numbers)) if absent else None
+        lines = []
+        if cases.reading.labels != "hidden":
+            absent = unseen(cases, numbers, cases.reading.num_classes)
+            lines += [unseen_line(absent, self._class_names, len(numbers))] if absent else []
+        if isinstance(cases.reading.normalize, Unit | Channels):
+            line = scale_line(cases[i]["image"] for i in some_of(numbers))
+            lines += [line] if line else []
+        return lines
+
+    def intensities(self) -> Intensities:
+        """Those of the normalised images to train on."""
+        cases = Cases(self._order.draw.cases)
+        return Intensities.of(cases[i]["image"] for i in some_of(self._order.positions.numbers))
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes to a batch, forward or back."""

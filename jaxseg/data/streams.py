@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jaxseg.data.intensities import Intensities
 from jaxseg.data.pipeline import Batches, Data
 from jaxseg.errors import UserError, require
 from jaxseg.types import Batch
@@ -88,9 +89,15 @@ class Joined:
         except UserError as error:
             raise UserError(f"streams.{name}: {error}") from error
 
-    def unseen(self) -> str | None:
-        """`Batches.unseen` of the main data."""
-        return self._main.unseen()
+    def remarks(self) -> list[str]:
+        """`Batches.remarks` on the main data, and on those of the streams."""
+        beside = self._streams.items()
+        of_streams = [f"streams.{name}: {x}" for name, one in beside for x in one.remarks()]
+        return self._main.remarks() + of_streams
+
+    def intensities(self) -> Intensities:
+        """`Batches.intensities` of the main data."""
+        return self._main.intensities()
 
     def get_state(self) -> dict[str, Any]:
         """Where all of them stand, in what JSON can hold."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.data import Channels, Data, Normalize, Percentile, Range, Synthetic, Unit, ZScore
+from jaxseg.data import Auto, Channels, Data, Normalize, Percentile, Range, Synthetic, Unit, ZScore
 from jaxseg.errors import UserError
 
 RANDOM = np.random.RandomState(0)
@@ -18,6 +18,7 @@ EVERY = [
     Percentile(),
     Percentile(low=10.0, high=80.0, clip=False),
     Channels(mean=(0.4, 0.5), deviation=(0.2, 0.3)),
+    Auto(low=(0.1, 0.2), high=(0.7, 0.9), mean=(0.4, 0.5), deviation=(0.2, 0.3)),
 ]
 
 
