@@ -18,6 +18,9 @@ class Conv(nn.Module):
     'SAME' would pad ``(0, 1)`` on even sizes and shift the result. The kernel is ``[*kernel, c_in
     / groups, c_out]``, drawn as He et al. 2015 propose (fan in, gain sqrt 2),
     https://arxiv.org/abs/1502.01852. ``groups`` as many as channels is a depthwise convolution.
+
+    On CPU a few groups are convolved as one, with zeros between them: there a NaN or an infinity in
+    one group also makes NaN in the groups it is joined with.
     """
 
     features: int

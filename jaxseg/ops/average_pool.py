@@ -94,7 +94,8 @@ def adaptive_average_pool(
     """The means of ``size`` bins an axis, PyTorch's ``AdaptiveAvgPool``; 1 is the global mean.
 
     Bin i of m holds pixels ``floor(i n / m)`` to ``ceil((i + 1) n / m)``: bins may share pixels,
-    and there may be more bins than pixels. A small matmul an axis, on CPU sums of pixels.
+    and there may be more bins than pixels. A small matmul an axis, in which a NaN or an infinity
+    reaches all bins of its row; on CPU sums of up to ``LONGEST`` pixels, in which it does not.
     Raises UserError below 1.
     """
     size = per_axis(size, x.ndim - 2, "adaptive_average_pool: size")

@@ -30,8 +30,9 @@ def max_pool(
     """The largest of each window; ``floor((n + 2 padding - window) / stride) + 1`` a side.
 
     ``stride`` None is the window's. ``ceil_mode`` rounds up instead: a last window may reach
-    beyond the image, but not begin behind it. Padding never wins, and the gradient goes to the
-    first of equal maxima: all as in PyTorch. Raises UserError where no window fits.
+    beyond the image, but not start after it. Padding never wins, and the gradient goes to the
+    first of equal maxima: all as in PyTorch. (A window that holds padding, and but for that only
+    -inf, has no gradient here, as padding is -inf as well.) Raises UserError where no window fits.
     """
     rank = x.ndim - 2
     window = per_axis(window, rank, "max_pool: window")
