@@ -32,7 +32,9 @@ def read(text: str, hint: Any, dotted: str, known: Known, old: Any = None) -> An
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         node = _expression(text)
     else:
-        return converted(_named(old, literal), hint, dotted)
+        if not isinstance(literal, str) or fields.fits(literal, hint) or not is_tree(literal):
+            return converted(_named(old, literal), hint, dotted)
+        text, node = literal, _expression(literal)  # quoted twice
     if node is None or (not _name(node) and _is_text(text, hint)):
         return converted(_named(old, text), hint, dotted)
     return _value(node, text, hint, dotted, known, old)
@@ -139,9 +141,9 @@ def _object(cls: type, call: ast.Call | None, dotted: str, known: Known) -> Any:
             raise unknown(f"{dotted}: {title} has no field", name, names)
         if name in given:
             raise UserError(f"{dotted}: {title} is given {name} twice; keep one")
-        inside, old = f"{dotted}.{name}", _default(cls, name)
+        inside, old = f"{dotted}.{name}", default(cls, name)
         given[name] = _value(keyword.value, text, hints[name], inside, known, old)
-    missing = [name for name in names if name not in given and _default(cls, name) is NOTHING]
+    missing = [name for name in names if name not in given and default(cls, name) is NOTHING]
     if missing:
         shown = ", ".join(f"{name}=..." for name in missing)
         raise UserError(f"{dotted}: {title} needs {', '.join(missing)}; write {title}({shown})")
@@ -155,8 +157,8 @@ NOTHING = object()
 """The default of a field that has none."""
 
 
-def _default(cls: type, name: str) -> Any:
-    """What a field holds that is not given."""
+def default(cls: type, name: str) -> Any:
+    """What a field holds that is not given; `NOTHING` where it must be."""
     field = next(f for f in dataclasses.fields(cls) if f.name == name)
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
@@ -243,6 +245,6 @@ def written(value: Any, known: Known) -> str:
     if not fields.is_object(value):
         return repr(value)
     cls = type(value)
-    given = {n: v for n, v in fields.children(value).items() if _default(cls, n) != v}
+    given = {n: v for n, v in fields.children(value).items() if default(cls, n) != v}
     inner = ", ".join(f"{name}={written(one, known)}" for name, one in given.items())
     return f"{classes.short(cls, known)}({inner})"

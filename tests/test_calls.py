@@ -51,6 +51,8 @@ class Twice:
         ("recipe.optimizer=SGD()", SGD()),
         ("recipe.optimizer=SGD(learning_rate=Poly(peak=1))", SGD(learning_rate=Poly(peak=1.0))),
         ("recipe.optimizer= SGD( momentum = -0.5 , clip = None )", SGD(momentum=-0.5)),
+        ("recipe.optimizer='SGD(clip=2)'", SGD(clip=2.0)),
+        ("recipe.model.encoder='resnet34'", ResNet(depth=34)),
         ("recipe.optimizer.learning_rate=Constant(value=1e-3)", Constant(1e-3)),
         ("recipe.losses.focal=Focal(gamma=3)", losses.Focal(gamma=3.0)),
         ("recipe.losses.focal=losses.Focal", losses.Focal()),
