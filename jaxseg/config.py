@@ -8,7 +8,7 @@ import contextlib
 import importlib.util
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,15 +21,16 @@ from jaxseg.experiment import Experiment, check
 from jaxseg.overrides import overridden, type_below
 
 
-def read(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+def read(path: str | Path, overrides: Sequence[str] = (), own: Iterable[type] = ()) -> Experiment:
     """The experiment of a config file, with overrides ``a.b.c=value`` applied in order.
 
-    Raises UserError for a file that cannot be run or holds no ``experiment``, an unknown name,
-    a value of the wrong type, and an experiment that cannot be trained.
+    ``own`` are classes that overrides may name, beside jaxseg's and the config's. Raises UserError
+    for a file that cannot be run or holds no ``experiment``, an unknown name, a value of the wrong
+    type, and an experiment that cannot be trained.
     """
     path = Path(path)
     module = _module(path)
-    experiment = overridden(_experiment(path, module), overrides, _named(module))
+    experiment = overridden(_experiment(path, module), overrides, {*own, *_named(module)})
     check(experiment)
     return experiment
 
@@ -152,9 +153,11 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("config", type=Path, help="Python file with experiment()")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="such as batch_size=8")
+    command.add_classes(parser)
     command.add_debug(parser)
     options = parser.parse_intermixed_args(arguments)
-    for line, kind in lines(read(options.config, options.overrides)):
+    experiment = read(options.config, options.overrides, classes(options.classes))
+    for line, kind in lines(experiment):
         print(f"{line}  # {kind}")
 
 

@@ -155,7 +155,7 @@ def test_a_name_of_two_classes_that_fit_is_asked_about(tiny):
     assert found.recipe.losses["focal"] == losses.Focal()
 
 
-def test_own_classes_of_the_experiment_are_known_and_those_of_the_config(tiny, tmp_path):
+def test_own_classes_of_experiment_config_and_file_are_known(tiny, tmp_path, capsys):
     experiment = tiny(losses={"brier": Brier(power=3)})
     found = overridden(experiment, ["recipe.losses.brier=Brier(power=4)"])
     assert found.recipe.losses["brier"] == Brier(power=4)
@@ -168,6 +168,11 @@ def test_own_classes_of_the_experiment_are_known_and_those_of_the_config(tiny, t
     )
     found = config.read(path, ["data.prepare=(Clip(high=2),)", "recipe.optimizer=SGD"])
     assert found.data.prepare[0].high == 2.0 and found.recipe.optimizer == SGD()
+    words = ["configs/quickstart.py", "data.prepare=(Clip(high=3),)"]
+    with pytest.raises(UserError, match="data.prepare: no class is called 'Clip'"):
+        config.main(words)
+    config.main([*words, "--classes", str(path)])
+    assert "data.prepare='(Clip(high=3.0),)'" in capsys.readouterr().out
     with pytest.raises(UserError, match="data.prepare: no class is called 'Klip'"):
         config.read(path, ["data.prepare=(Klip(),)"])
 
