@@ -113,9 +113,11 @@ def _of_name(
     call = isinstance(node, ast.Call)
     if not fitting and (not call or _is_text(text, hint)):
         value = _named(old, text)
-        others = _candidates(hint, old, known)
         replaces = hint is Any and fields.is_object(old)  # no word can stand for an object
-        if value is text and others and (replaces or not fields.fits(text, hint)):
+        if value is not text or (fields.fits(text, hint) and not replaces):
+            return value
+        others = _candidates(hint, old, known)
+        if others:
             raise unknown(f"{dotted}: no class is called", name, others)
         return value
     found = fitting or found

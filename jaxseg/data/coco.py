@@ -124,17 +124,20 @@ class COCO:
 
 @dataclass(frozen=True)
 class Picture:
-    """One image, the JSON that annotates it, and what is drawn: id, class (or IGNORE), outline."""
+    """One image, the JSON that annotates it, and what is drawn: id, class (or IGNORE), outline.
+
+    Outlines stay JSON until they are drawn: as lists of numbers they take about four times the memory.
+    """
 
     name: str
     file: str
-    json: str
+    annotations: str
     shape: tuple[int, int]
-    objects: tuple[tuple[int, int, Any], ...]
+    objects: tuple[tuple[int | str, int, str], ...]
 
-    def mask(self, number: int, outline: Any) -> Bool[np.ndarray, "h w"]:
+    def mask(self, number: int | str, outline: str) -> Bool[np.ndarray, "h w"]:
         """The pixels of the annotation of that id."""
-        return filled(outline, self.shape, f"{self.json}: annotation {number}")
+        return filled(json.loads(outline), self.shape, f"{self.annotations}: annotation {number}")
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class Drawn:
 
     def files(self, index: int) -> tuple[str, ...]:
         """Image, then annotations."""
-        return self.pictures[index].file, self.pictures[index].json
+        return self.pictures[index].file, self.pictures[index].annotations
 
     def key(self, index: int) -> str:
         """The image's path, size and time of change, what is drawn, and how."""
@@ -184,7 +187,9 @@ def _read(path: Path, images: Path, dataset: COCO) -> list[Picture]:
     """Every image of a file with what is to be drawn, in the order of the file."""
     tree = _parsed(path)
     kinds = _kinds(tree["categories"], path, dataset)
-    found: dict[Any, list[tuple[int, int, Any]]] = {_of(x, "id", path): [] for x in tree["images"]}
+    found: dict[Any, list[tuple[int | str, int, str]]] = {
+        _of(x, "id", path): [] for x in tree["images"]
+    }
     if len(found) < len(tree["images"]):
         raise UserError(f"{path}: two images have one id")
     for one in tree["annotations"]:
@@ -203,7 +208,7 @@ def _read(path: Path, images: Path, dataset: COCO) -> list[Picture]:
         if one.get("iscrowd"):
             kind = kind and IGNORE
         if kind is not None:
-            found[image].append((number, kind, one.get("segmentation")))
+            found[image].append((number, kind, json.dumps(one.get("segmentation"))))
     return [_picture(x, tuple(found[x["id"]]), path, images) for x in tree["images"]]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data import COCO
+from jaxseg.data import COCO, Data
 from jaxseg.errors import UserError
 
 mask = pytest.importorskip("pycocotools.mask")
@@ -209,6 +209,12 @@ def test_a_missing_file_is_named_and_so_is_a_missing_pycocotools(root, monkeypat
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"jaxseg\[instance\]"):
         dataset().open(str(root), "train")
+
+
+def test_an_image_of_another_size_than_its_annotations_say_is_named(root):
+    harmed(root, lambda tree: tree["images"][4].update(width=9))
+    with pytest.raises(UserError, match=r"all\.json: the mask is 8 x 9 and its image .*4\.png is"):
+        Data(dataset(), root=str(root)).check("train")
 
 
 def test_a_case_of_other_annotations_has_another_key(root):

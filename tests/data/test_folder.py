@@ -180,6 +180,10 @@ def test_the_slices_of_one_stack_are_cases_at_rank_2_split_along_it(tmp_path):
     held = Folder(2, channels=1).open(str(tmp_path), "validation")
     assert names(held) == ["s_0008", "s_0009"]
     assert held[1]["image"].max() == 9 and held[1]["label"].max() == 1
+    folds = [Folder(2, channels=1, fold=i).open(str(tmp_path), "validation") for i in range(5)]
+    assert [names(f) for f in folds] == [
+        [f"s_{j:04d}" for j in (i, i + 1)] for i in (8, 6, 4, 2, 0)
+    ]
 
 
 def test_a_stack_is_one_volume_at_rank_3(tmp_path):
