@@ -126,7 +126,7 @@ class COCO:
 class Picture:
     """One image, the JSON that annotates it, and what is drawn: id, class (or IGNORE), outline.
 
-    Outlines stay JSON until they are drawn: as lists of numbers they take about four times the memory.
+    Outlines stay JSON until they are drawn: as lists of numbers they take four times the memory.
     """
 
     name: str

@@ -6,6 +6,7 @@ https://github.com/MIC-DKFZ/nnUNet/blob/master/documentation/dataset_format.md
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ class NNUNet:
     ``NNUNet.of("Dataset004_Hippocampus")`` takes classes and channels from ``dataset.json``; typed
     by hand they are held against it. The channels of a case are stacked in their order and must lie
     on one grid. A label called ``ignore`` becomes IGNORE. ``validation``, ``seed``, ``fold`` and
-    ``folds`` are those of `jaxseg.data.splits.Shares`, so folds are not nnU-Net's own.
+    ``folds`` are those of `jaxseg.data.splits.Shares`; nnU-Net's own folds are taken where its
+    ``splits_final.json`` was copied into the folder, and ``validation=0.0`` trains on all cases.
     """
 
     num_classes: int
@@ -72,7 +74,12 @@ class NNUNet:
     def _of(self, pairs: list[Pair], split: str, folder: Path) -> list[Pair]:
         if split == "test":
             return pairs
-        chosen = self._shares().chosen([pair.name for pair in pairs], split, str(folder))
+        names, shares = [pair.name for pair in pairs], self._shares()
+        path = folder / "splits_final.json"
+        if path.is_file() and not shares.without_validation:
+            chosen = _in_final(path, self.fold, split, names)
+        else:
+            chosen = shares.chosen(names, split, str(folder))
         return [pair for pair in pairs if pair.name in chosen]
 
     def _shares(self) -> Shares:
@@ -107,12 +114,7 @@ class Described:
 
 def _described(folder: Path) -> Described:
     path = folder / "dataset.json"
-    try:
-        tree = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; data.root is a DatasetXXX_Name folder") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read ({first_line(error)})") from error
+    tree = _parsed(path)
     wanted = {"channel_names": dict, "labels": dict, "file_ending": str}
     for name, kind in wanted.items():
         if not isinstance(tree, dict) or not isinstance(tree.get(name), kind):
@@ -129,6 +131,15 @@ def _described(folder: Path) -> Described:
     return Described(names, len(tree["channel_names"]), ending, ignore, training)
 
 
+def _parsed(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; data.root is a DatasetXXX_Name folder") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({first_line(error)})") from error
+
+
 def _labels(labels: dict[str, Any], path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The names of the classes in their order, and the number of what is ignored."""
     for name, number in labels.items():
@@ -141,6 +152,28 @@ def _labels(labels: dict[str, Any], path: Path) -> tuple[tuple[str, ...], tuple[
     if sorted(by_number) != list(range(len(labels) - len(ignore))) or not by_number:
         raise UserError(f"{path}: labels {labels}: must be 0, 1, 2, ... without a gap")
     return tuple(by_number[number] for number in sorted(by_number)), ignore
+
+
+def _in_final(path: Path, fold: int | None, split: str, names: Sequence[str]) -> set[str]:
+    """The cases of a fold that nnU-Net drew."""
+    folds = _parsed(path)
+    if not isinstance(folds, list) or not all(
+        isinstance(one, dict) and isinstance(one.get(part), list)
+        for one in folds
+        for part in ("train", "val")
+    ):
+        raise UserError(f"{path}: no list of folds with train and val")
+    if fold is None or fold >= len(folds):
+        raise UserError(
+            f"data.dataset.fold={fold}: {path} holds the folds 0 to {len(folds) - 1}; set one of "
+            "them, or validation=0.0 to train on all cases"
+        )
+    parts = {part: set(folds[fold][part]) for part in ("train", "val")}
+    both, absent = parts["train"] & parts["val"], (parts["train"] | parts["val"]) - set(names)
+    if both or absent:
+        what = "trains and validates on" if both else "names cases that are not there:"
+        raise UserError(f"{path}: fold {fold} {what} {few(sorted(both or absent), 3)}")
+    return parts["train" if split == "train" else "val"]
 
 
 def _cases(folder: Path, part: str, said: Described) -> list[Pair]:

@@ -172,3 +172,22 @@ def test_constants_that_the_file_contradicts_are_refused(root):
         NNUNet(4, 2).open(str(root), "train")
     with pytest.raises(UserError, match=r"class_names=\('a', 'b', 'c'\), and the file says"):
         NNUNet(3, 2, class_names=("a", "b", "c")).open(str(root), "train")
+
+
+def test_folds_that_nnunet_drew_are_its_own(root):
+    drawn = [{"train": CASES[i:], "val": CASES[:i]} for i in (1, 2)]
+    (root / "splits_final.json").write_text(json.dumps(drawn))
+    sizes = [len(NNUNet(3, 2, fold=1).open(str(root), s)) for s in ("train", "validation")]
+    assert sizes == [3, 2]
+    assert len(NNUNet(3, 2, validation=0.0).open(str(root), "train")) == 5
+    for fold in (None, 2):
+        with pytest.raises(UserError, match=rf"fold={fold}: .* holds the folds 0 to 1; set one"):
+            NNUNet(3, 2, fold=fold).open(str(root), "train")
+    for fold, message in (
+        ({"train": CASES, "val": CASES[:1]}, "fold 0 trains and validates on case_000"),
+        ({"train": CASES, "val": ["x"]}, "fold 0 names cases that are not there: x"),
+        ({"train": CASES}, "no list of folds with train and val"),
+    ):
+        (root / "splits_final.json").write_text(json.dumps([fold]))
+        with pytest.raises(UserError, match=message):
+            NNUNet(3, 2, fold=0).open(str(root), "validation")
