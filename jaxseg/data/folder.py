@@ -85,7 +85,7 @@ class Folder:
         if nested or (folder / "train.txt").is_file():
             self._refuse_unused(folder, "its sub-folders fix" if nested else "train.txt fixes")
         if not nested:
-            everything = self._pair(folder / self.images, self._masks(folder))
+            everything = self._pair(folder / self.images, self._masks(folder), unlabeled=False)
         pairs = self._chosen(folder, split, everything)
         for other in SPLITS:
             if other != split:
@@ -132,9 +132,7 @@ class Folder:
                 if not any(images.is_dir() for images, _ in self._folders(root, split)):
                     return []
             images, masks = self._from_folders(root, split)
-            if split == "test" and masks is not None and not masks.is_dir():
-                masks = None
-            return self._pair(images, masks)
+            return self._pair(images, masks, unlabeled=split == "test")
         named = self._from_file(root, split, everything)
         return self._from_shares(root, split, everything) if named is None else named
 
@@ -195,12 +193,13 @@ class Folder:
         chosen = self._shares().chosen(names, split, str(root), ordered=True)
         return [pair for pair in pairs if pair.name in chosen]
 
-    def _pair(self, images: Path, masks: Path | None) -> list[Pair]:
+    def _pair(self, images: Path, masks: Path | None, *, unlabeled: bool) -> list[Pair]:
+        """Images with their masks; ``unlabeled``: with none where their folder is not there."""
         found = list_images(images)
         if masks == images:  # side by side
             found = [path for path in found if not stem(path).endswith(self.mask_suffix)]
         by_stem = _by_stem(found)
-        if masks is None:
+        if masks is None or (unlabeled and not masks.is_dir()):
             return [pair for path in found for pair in slices(path, None, self.rank)]
         targets = self._targets(masks, by_stem, side_by_side=masks == images)
         return [
