@@ -100,7 +100,7 @@ def misfit(name: str, value: Any, hint: Any) -> UserError:
             if isinstance(key, str) and not fits(item, inner):
                 return misfit(f"{name}.{key}", item, inner)
     shown = " ".join(repr(value).split())
-    expected = _spelt(hint)
+    expected = spelt(hint)
     if isinstance(value, type):
         expected = f"an object, {value.__name__}(...)"
     elif isinstance(value, float) and not math.isfinite(value):
@@ -109,7 +109,8 @@ def misfit(name: str, value: Any, hint: Any) -> UserError:
     return UserError(f"{name}={shown}: expected {expected}")
 
 
-def _spelt(hint: Any) -> str:
+def spelt(hint: Any) -> str:
+    """A type as messages say it, without the names of modules."""
     if isinstance(hint, type) and not typing.get_args(hint):
         return hint.__name__
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(hint)).replace("NoneType", "None")

@@ -5,17 +5,15 @@ is read is only ever decoded into classes of jaxseg, or classes handed over by t
 runs no code that the file names.
 """
 
-import functools
 import hashlib
-import importlib
 import inspect
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from jaxseg import disk, fields
+from jaxseg.classes import known, name_of
 from jaxseg.data import check_data_set
 from jaxseg.errors import UserError, first_line
 from jaxseg.experiment import Experiment
@@ -25,23 +23,6 @@ FORMAT = 1
 
 CLASS = "class"
 """The key that names an object's class."""
-
-CONFIG_MODULE = "jaxseg_config_"
-"""Precedes the name of a config file in its module's name."""
-
-HOMES = (
-    "augment", "data", "encoders", "experiment", "layers", "losses", "models", "objects",
-    "optimizers", "recipes", "sharding",
-)  # fmt: skip
-"""The modules of jaxseg whose classes can stand in an experiment."""
-
-
-def name_of(cls: type) -> str:
-    """The name of a class in JSON."""
-    home, *rest = cls.__module__.split(".")
-    if home == "jaxseg" and rest:
-        return f"{rest[0]}.{cls.__name__}"
-    return f"{cls.__module__.removeprefix(CONFIG_MODULE)}:{cls.__qualname__}"
 
 
 def to_json(node: Any, dotted: str = "") -> Any:
@@ -70,7 +51,7 @@ def from_json(tree: Any, *, classes: Iterable[type] = ()) -> Any:
 
     Raises UserError for a class or a field that is neither: nothing outside the list is called.
     """
-    return _decoded(tree, _known_classes() | {name_of(cls): cls for cls in classes})
+    return _decoded(tree, known(classes))
 
 
 def canonical(experiment: Experiment) -> Experiment:
@@ -115,15 +96,6 @@ def _decoded(tree: Any, known: Mapping[str, type]) -> Any:
         return known[name](**children)
     except (TypeError, ValueError) as error:
         raise UserError(f"{name}: {first_line(error)}") from error
-
-
-@functools.cache
-def _known_classes() -> dict[str, type]:
-    """Every configurable class of jaxseg by its name in JSON: those its packages export."""
-    modules: list[ModuleType] = [importlib.import_module(f"jaxseg.{home}") for home in HOMES]
-    exported = [value for module in modules for value in vars(module).values()]
-    found = [c for c in exported if isinstance(c, type) and c.__module__.startswith("jaxseg.")]
-    return {name_of(cls): cls for cls in found if fields.is_class(cls)}
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -228,7 +228,7 @@ def test_a_file_that_turns_bad_while_training_loses_no_step(images, written, ref
         ("data.patch=(16.5,16)", "data.patch=(16.5, 16): expected"),
         ("data.patch=(16,'16')", "data.patch=(16, '16'): expected"),
         ("data.patch=(0,16)", "data.patch=(0, 16)"),
-        ("data.dataset=foo", "data.dataset: str has no num_classes"),
+        ("data.dataset=foo", "data.dataset: no class is called 'foo'; there are "),
         ("data.dataset.count=(0,2,2)", "the train split is empty"),
         ("data.dataset.count=(2,0,2)", "the validation split is empty"),
         ("recipe.losses=3", "recipe.losses=3: expected Mapping"),

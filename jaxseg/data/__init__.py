@@ -5,30 +5,40 @@ from typing import Any
 
 from jaxseg.data.auto import Auto
 from jaxseg.data.camvid import CamVid
+from jaxseg.data.coco import COCO
 from jaxseg.data.dsb2018 import DSB2018
 from jaxseg.data.folder import Folder
 from jaxseg.data.hippocampus import Hippocampus
 from jaxseg.data.isbi2012 import ISBI2012
+from jaxseg.data.names import class_names
+from jaxseg.data.nnunet import NNUNet
 from jaxseg.data.normalize import Channels, Normalize, Percentile, Range, Unit, ZScore
 from jaxseg.data.pipeline import Batches, Data
 from jaxseg.data.protocols import DataSet, Source, check_data_set
+from jaxseg.data.region import Region
 from jaxseg.data.streams import Stream, check_streams, train_batches
 from jaxseg.data.synthetic import Synthetic
+from jaxseg.data.table import Table
 from jaxseg.data.tfds import TFDS
 from jaxseg.data.unread import Unread
 from jaxseg.data.weight_map import WeightMap
 
 DATASETS: dict[str, Callable[..., Any]] = {
     "camvid": CamVid,
+    "coco": COCO,
     "dsb2018": DSB2018,
     "folder": Folder,
     "hippocampus": Hippocampus,
     "isbi2012": ISBI2012,
+    "nnunet": NNUNet,
+    "region": Region,
     "synthetic": Synthetic,
+    "table": Table,
     "tfds": TFDS,
 }
 
 __all__ = [
+    "COCO",
     "DATASETS",
     "DSB2018",
     "ISBI2012",
@@ -41,17 +51,21 @@ __all__ = [
     "DataSet",
     "Folder",
     "Hippocampus",
+    "NNUNet",
     "Normalize",
     "Percentile",
     "Range",
+    "Region",
     "Source",
     "Stream",
     "Synthetic",
+    "Table",
     "Unit",
     "Unread",
     "WeightMap",
     "ZScore",
     "check_data_set",
     "check_streams",
+    "class_names",
     "train_batches",
 ]

@@ -1,24 +1,23 @@
 """A folder of images and a folder of masks, paired by name: how one brings one's own data."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from jaxseg.data.checks import few
-from jaxseg.data.images import list_images, pages, stem
-from jaxseg.data.source import Masks, Pair, Pairs, existing, twin, unknown_split
+from jaxseg.data.images import list_images, stem
+from jaxseg.data.source import Masks, Pair, Pairs, existing, slices, unknown_split
+from jaxseg.data.splits import SPLITS, Shares
+from jaxseg.data.twins import refuse_twins
 from jaxseg.errors import UserError
-
-SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "val", "valid"),
-    "test": ("test",),
-}
 
 
 @dataclass(frozen=True)
 class Folder:
     """Images in ``root/images``, masks of the same names (any suffix) in ``root/masks``.
+
+    Side by side, as ``x.png`` and ``x_mask.png``, they are with ``images="."``, ``masks="."`` and
+    ``mask_suffix="_mask"``. ``masks=""`` reads images that have none, for
+    ``Data(labels="optional")``.
 
     Which case belongs to which split is found, first that exists, in
 
@@ -26,9 +25,10 @@ class Folder:
        ``root/masks/train``; ``val`` and ``valid`` are ``validation``;
     2. split files: ``root/train.txt``, ``root/validation.txt`` (or ``val.txt``), ``root/test.txt``,
        one file name or stem a line;
-    3. fractions: ``validation`` and ``test`` of the files, by a hash of ``seed`` and stem, so that
-       the same files are drawn on every machine. The slices of one single stack are split along
-       the stack instead (last part validation), since neighbouring slices are alike.
+    3. fractions: ``validation`` and ``test`` of the files, or the part ``fold`` of ``folds``, with
+       the files of a ``group`` together: see `jaxseg.data.splits.Shares`. ``validation=0.0``
+       trains without. The slices of one single stack are split along the stack instead (last part
+       validation), since neighbouring slices are alike.
 
     A case that two split files name, and a file whose bytes are those of one in another split, is
     refused. In sub-folders one name may occur in two splits: there it means two cases.
@@ -55,17 +55,25 @@ class Folder:
     validation: float = 0.2
     test: float = 0.0
     seed: int = 0
+    fold: int | None = None
+    folds: int = 5
+    group: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse impossible numbers."""
+        """Refuse impossible numbers, and names of folders that contradict each other."""
         for name in ("num_classes", "channels"):
             if getattr(self, name) < 1:
                 raise UserError(f"data.dataset.{name}={getattr(self, name)}: must be at least 1")
         if self.rank not in (2, 3):
             raise UserError(f"data.dataset.rank={self.rank}: 2 for images, 3 for volumes")
-        held = f"data.dataset.validation={self.validation}, test={self.test}"
-        if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
-            raise UserError(f"{held}: shares of the files, which leave some to train on")
+        if not self.mask_suffix and self.masks and Path(self.images) == Path(self.masks):
+            raise UserError(
+                f"data.dataset.masks={self.masks!r}: the folder of the images; mask_suffix says "
+                "how the names of the masks end"
+            )
+        if self.mask_suffix and not self.masks:
+            raise UserError(f"data.dataset.mask_suffix={self.mask_suffix!r}: masks='' has no masks")
+        self._shares()
         self._reading()  # refuses masks that contradict themselves
 
     def open(self, root: str, split: str) -> Pairs:
@@ -73,9 +81,11 @@ class Folder:
         folder = existing(root, "images and masks")
         if split not in SPLITS:
             raise unknown_split(split, tuple(SPLITS), str(folder))
-        everything = None
-        if not self._nested(folder):
-            everything = self._pair(folder / self.images, folder / self.masks, unlabeled=False)
+        everything, nested = None, self._nested(folder)
+        if nested or (folder / "train.txt").is_file():
+            self._refuse_unused(folder, "its sub-folders fix" if nested else "train.txt fixes")
+        if not nested:
+            everything = self._pair(folder / self.images, self._masks(folder), unlabeled=False)
         pairs = self._chosen(folder, split, everything)
         for other in SPLITS:
             if other != split:
@@ -91,22 +101,40 @@ class Folder:
             instances=self.instances,
         )
 
+    def _shares(self) -> Shares:
+        return Shares(self.validation, self.test, self.seed, self.fold, self.folds, self.group)
+
+    def _refuse_unused(self, root: Path, fixes: str) -> None:
+        """Refuse what would draw splits where they are given."""
+        for name, value in (("fold", self.fold), ("group", self.group or None)):
+            if value is not None:
+                raise UserError(f"data.dataset.{name}={value!r}: {root}: {fixes} the splits")
+
     def _nested(self, root: Path) -> bool:
         """Whether sub-folders tell the splits apart."""
         return any(images.is_dir() for split in SPLITS for images, _ in self._folders(root, split))
 
-    def _folders(self, root: Path, split: str) -> list[tuple[Path, Path]]:
-        return [
-            (root / alias / self.images, root / alias / self.masks) for alias in SPLITS[split]
-        ] + [(root / self.images / alias, root / self.masks / alias) for alias in SPLITS[split]]
+    def _folders(self, root: Path, split: str) -> list[tuple[Path, Path | None]]:
+        by_split = [root / alias for alias in SPLITS[split]]
+        inside = [(root / self.images / alias, alias) for alias in SPLITS[split]]
+        return [(folder / self.images, self._masks(folder)) for folder in by_split] + [
+            (images, self._masks(root, alias)) for images, alias in inside
+        ]
+
+    def _masks(self, root: Path, alias: str = "") -> Path | None:
+        """The folder of the masks; None where there are none."""
+        return root / self.masks / alias if self.masks else None
 
     def _chosen(self, root: Path, split: str, everything: list[Pair] | None) -> list[Pair]:
         """The cases of a split; ``everything``: of all splits, unless sub-folders decide."""
         if everything is None:
+            if split == "validation" and self._shares().without_validation:
+                if not any(images.is_dir() for images, _ in self._folders(root, split)):
+                    return []
             images, masks = self._from_folders(root, split)
             return self._pair(images, masks, unlabeled=split == "test")
         named = self._from_file(root, split, everything)
-        return self._from_fractions(root, split, everything) if named is None else named
+        return self._from_shares(root, split, everything) if named is None else named
 
     def _refuse_shared(
         self, root: Path, split: str, pairs: list[Pair], other: str, everything: list[Pair] | None
@@ -119,13 +147,7 @@ class Folder:
                 f"{root}: {split}.txt and {other}.txt both name {few(both, 3)}; a case is to be in "
                 "one of them"
             )
-        files = {pair.image for pair in pairs}
-        same = twin(sorted(files), sorted({pair.image for pair in beside} - files))
-        if same is not None:
-            raise UserError(
-                f"{same[0]} ({split}) and {same[1]} ({other}) hold the same bytes; take one away, "
-                "or put both into one split"
-            )
+        refuse_twins({pair.image for pair in pairs}, split, {pair.image for pair in beside}, other)
 
     def _beside(self, root: Path, split: str, everything: list[Pair] | None) -> list[Pair]:
         """The cases of another split; none where it is not there, which its opening says."""
@@ -137,7 +159,7 @@ class Folder:
         except UserError:
             return []
 
-    def _from_folders(self, root: Path, split: str) -> tuple[Path, Path]:
+    def _from_folders(self, root: Path, split: str) -> tuple[Path, Path | None]:
         for images, masks in self._folders(root, split):
             if images.is_dir():
                 return images, masks
@@ -147,9 +169,11 @@ class Folder:
     def _from_file(self, root: Path, split: str, pairs: list[Pair]) -> list[Pair] | None:
         listed = next((f for a in SPLITS[split] if (f := root / f"{a}.txt").is_file()), None)
         if listed is None:
-            if (root / "train.txt").is_file():
-                raise UserError(f"{root}: train.txt is there but no {split}.txt")
-            return None
+            if not (root / "train.txt").is_file():
+                return None
+            if split == "validation" and self._shares().without_validation:
+                return []
+            raise UserError(f"{root}: train.txt is there but no {split}.txt")
         names = [line.strip() for line in listed.read_text().splitlines() if line.strip()]
         known = _by_name(pairs)
         lines = {name: _named(Path(name).name, known) for name in names}
@@ -160,47 +184,58 @@ class Folder:
             raise UserError(f"{listed}: {what}")
         return [pair for pair in pairs if pair in chosen]
 
-    def _from_fractions(self, root: Path, split: str, pairs: list[Pair]) -> list[Pair]:
-        files = {pair.image: stem(pair.image) for pair in pairs}
+    def _from_shares(self, root: Path, split: str, pairs: list[Pair]) -> list[Pair]:
+        files = list({pair.image: None for pair in pairs})
         if len(files) > 1:
-            order = sorted(
-                files, key=lambda f: hashlib.sha256(f"{self.seed}/{files[f]}".encode()).digest()
-            )
-            units = [[p for p in pairs if p.image == file] for file in order]
-        else:
-            units = [[pair] for pair in reversed(pairs)]
-        held = [_count(self.validation, len(units)), _count(self.test, len(units))]
-        bounds = {
-            "validation": units[: held[0]],
-            "test": units[held[0] : sum(held)],
-            "train": units[sum(held) :],
-        }
-        chosen = [pair for unit in bounds[split] for pair in unit]
-        if not chosen:
-            share = f"{split}={getattr(self, split)}" if split != "train" else "the fractions"
-            raise UserError(f"{root}: {share} leaves no {split} case of {len(units)}")
-        return sorted(chosen, key=lambda pair: (pair.image, pair.page or 0))
+            chosen = self._shares().chosen([stem(f) for f in files], split, str(root))
+            return [pair for pair in pairs if stem(pair.image) in chosen]
+        names = [pair.name for pair in pairs]
+        chosen = self._shares().chosen(names, split, str(root), ordered=True)
+        return [pair for pair in pairs if pair.name in chosen]
 
-    def _pair(self, images: Path, masks: Path, *, unlabeled: bool) -> list[Pair]:
+    def _pair(self, images: Path, masks: Path | None, *, unlabeled: bool) -> list[Pair]:
+        """Images with their masks; ``unlabeled``: with none where their folder is not there."""
         found = list_images(images)
-        by_stem: dict[str, Path] = {}
-        for path in found:
-            if stem(path) in by_stem:
-                raise UserError(f"{path}: {by_stem[stem(path)].name} has the same name")
-            by_stem[stem(path)] = path
-        if unlabeled and not masks.is_dir():
-            return [pair for path in found for pair in _slices(path, None, self.rank)]
-        targets = {stem(path): path for path in list_images(masks)}
-        missing = [p for s, p in by_stem.items() if s + self.mask_suffix not in targets]
+        if masks == images:  # side by side
+            found = [path for path in found if not stem(path).endswith(self.mask_suffix)]
+        by_stem = _by_stem(found)
+        if masks is None or (unlabeled and not masks.is_dir()):
+            return [pair for path in found for pair in slices(path, None, self.rank)]
+        targets = self._targets(masks, by_stem, side_by_side=masks == images)
+        return [
+            pair
+            for name, path in by_stem.items()
+            for pair in slices(path, targets[name + self.mask_suffix], self.rank)
+        ]
+
+    def _targets(
+        self, masks: Path, images: dict[str, Path], *, side_by_side: bool
+    ) -> dict[str, Path]:
+        """The masks by stem, one for each image."""
+        if not masks.is_dir():
+            raise UserError(f"{masks}: no such folder; masks='' reads images that have no masks")
+        named = [path for path in list_images(masks) if stem(path).endswith(self.mask_suffix)]
+        targets = _by_stem(named)
+        missing = [p for s, p in images.items() if s + self.mask_suffix not in targets]
         if missing:
             wanted = f"{stem(missing[0])}{self.mask_suffix}.*"
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise UserError(f"{missing[0]}: no mask {masks / wanted}{more}")
-        return [
-            pair
-            for name, path in by_stem.items()
-            for pair in _slices(path, targets[name + self.mask_suffix], self.rank)
-        ]
+        left = [p for s, p in targets.items() if s.removesuffix(self.mask_suffix) not in images]
+        if side_by_side and left:
+            wanted = f"{stem(left[0]).removesuffix(self.mask_suffix)}.*"
+            raise UserError(f"{left[0]}: no image {masks / wanted}")
+        return targets
+
+
+def _by_stem(files: list[Path]) -> dict[str, Path]:
+    """Files by their stem; refuses two of one."""
+    found: dict[str, Path] = {}
+    for path in files:
+        if stem(path) in found:
+            raise UserError(f"{path}: {found[stem(path)].name} has the same name")
+        found[stem(path)] = path
+    return found
 
 
 def _by_name(pairs: list[Pair]) -> list[dict[str, list[Pair]]]:
@@ -220,18 +255,3 @@ def _named(name: str, known: list[dict[str, list[Pair]]]) -> list[Pair]:
             if wanted in table:
                 return table[wanted]
     return []
-
-
-def _slices(image: Path, mask: Path | None, rank: int) -> list[Pair]:
-    count = pages(image, rank=rank)
-    target = None if mask is None else str(mask)
-    if count is None:
-        return [Pair(stem(image), str(image), target)]
-    if mask is not None and pages(mask, rank=rank) != count:
-        raise UserError(f"{mask}: {pages(mask, rank=rank)} slices, its image {image} has {count}")
-    return [Pair(f"{stem(image)}_{i:04d}", str(image), target, i) for i in range(count)]
-
-
-def _count(fraction: float, total: int) -> int:
-    """The number that a fraction takes: at least one where it is asked for, and never all."""
-    return min(max(round(fraction * total), 1), total - 1) if fraction > 0 else 0

@@ -1,7 +1,5 @@
 """Random access to the cases of a split whose images and masks are files."""
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Integer, Shaped
 
 from jaxseg.data.checks import check_labels, few, integral, size
-from jaxseg.data.images import read_image, read_mask, read_turn, refuse_apart
+from jaxseg.data.images import pages, read_image, read_mask, read_turn, refuse_apart, stem
 from jaxseg.errors import UserError, require
 from jaxseg.types import IGNORE
 
@@ -191,12 +189,27 @@ READING = 2
 
 @dataclass(frozen=True)
 class Pair:
-    """Where one case lies. ``page``: the slice, of image and mask, in a multi-page TIFF."""
+    """Where one case lies. ``page``: the slice, of image and mask, in a multi-page TIFF.
+
+    ``more``: files of further channels, on the grid of ``image``.
+    """
 
     name: str
     image: str
     mask: str | None = None
     page: int | None = None
+    more: tuple[str, ...] = ()
+
+
+def slices(image: Path, mask: Path | None, rank: int, name: str = "") -> list[Pair]:
+    """The cases of a file: one, or at ``rank`` 2 as many as it has pages; named by its stem."""
+    count, name = pages(image, rank=rank), name or stem(image)
+    target = None if mask is None else str(mask)
+    if count is None:
+        return [Pair(name, str(image), target)]
+    if mask is not None and pages(mask, rank=rank) != count:
+        raise UserError(f"{mask}: {pages(mask, rank=rank)} slices, its image {image} has {count}")
+    return [Pair(f"{name}_{i:04d}", str(image), target, i) for i in range(count)]
 
 
 @dataclass(frozen=True)
@@ -214,8 +227,7 @@ class Pairs:
 
     def __getitem__(self, index: int) -> dict:
         pair = self.pairs[index]
-        image = read_image(pair.image, rank=self.rank, channels=self.channels, page=pair.page)
-        case = {"name": pair.name, "image": image}
+        case = {"name": pair.name, "image": self._image(pair)}
         if pair.mask is not None:
             refuse_apart(pair.image, pair.mask)
             case |= self.masks.read(pair.mask, rank=self.rank, page=pair.page)
@@ -224,10 +236,22 @@ class Pairs:
                 case.pop("instance", None)
         return case
 
+    def _image(self, pair: Pair) -> np.ndarray:
+        if not pair.more:
+            return read_image(pair.image, rank=self.rank, channels=self.channels, page=pair.page)
+        parts = {
+            file: read_image(file, rank=self.rank, page=pair.page)
+            for file in (pair.image, *pair.more)
+        }
+        first = parts[pair.image]
+        for file, part in parts.items():
+            _refuse_unlike(pair.image, first, file, part)
+        return np.concatenate(list(parts.values()), -1)
+
     def files(self, index: int) -> tuple[str, ...]:
-        """Image, then mask."""
+        """Image, files of further channels, then mask."""
         pair = self.pairs[index]
-        return (pair.image,) if pair.mask is None else (pair.image, pair.mask)
+        return (pair.image, *pair.more, *(() if pair.mask is None else (pair.mask,)))
 
     def key(self, index: int) -> str:
         """Paths, sizes and times of change of the files, and how they are read."""
@@ -235,6 +259,26 @@ class Pairs:
         seen = [(path, stat.st_mtime_ns, stat.st_size) for path, stat in stats]
         how = (self.masks, self.channels, self.rank, self.instances, self.pairs[index].page)
         return repr((READING, seen, how))
+
+
+SCALED = (np.bool_, np.uint8, np.uint16)
+"""Types whose full scale says what 1 is (`jaxseg.data.normalize.Unit`)."""
+
+
+def _refuse_unlike(image: str, first: np.ndarray, file: str, part: np.ndarray) -> None:
+    """Refuse channels of one case on another grid than the first, or on another scale."""
+    if part.shape[:-1] != first.shape[:-1]:
+        raise UserError(
+            f"{file}: {size(part.shape[:-1])}, and {image}, a channel of the same case, is "
+            f"{size(first.shape[:-1])}; resample one onto the grid of the other"
+        )
+    refuse_apart(image, file)
+    kinds = {part.dtype, first.dtype}
+    if len(kinds) > 1 and any(kind == scaled for kind in kinds for scaled in SCALED):
+        raise UserError(
+            f"{file}: {part.dtype}, and {image}, a channel of the same case, is {first.dtype}; "
+            "store them in one type, as 1 is something else in each"
+        )
 
 
 def _refuse_turned(case: dict, image: str, mask: str) -> None:
@@ -262,38 +306,3 @@ def existing(root: str, dataset: str) -> Path:
 def unknown_split(split: str, known: tuple[str, ...], where: str) -> UserError:
     """The error for a split that does not exist."""
     return UserError(f"{where}: no split {split!r}; there are {', '.join(known)}")
-
-
-def twin(files: Sequence[str], others: Sequence[str]) -> tuple[str, str] | None:
-    """A file of each that hold the same bytes; None where no two do.
-
-    Only what is of one length and has equal ends is read whole.
-    """
-    for key in (_length, _ends, _digest):
-        known = {file: key(file) for file in {*files, *others}}
-        common = {known[file] for file in files} & {known[file] for file in others}
-        files = [file for file in files if known[file] in common]
-        others = [file for file in others if known[file] in common]
-    if not files:
-        return None
-    return files[0], next(file for file in others if known[file] == known[files[0]])
-
-
-def _length(file: str) -> int:
-    return Path(file).stat().st_size
-
-
-def _ends(file: str) -> tuple[bytes, bytes]:
-    with open(file, "rb") as opened:
-        first = opened.read(ENDS)
-        opened.seek(max(_length(file) - ENDS, 0))
-        return first, opened.read(ENDS)
-
-
-def _digest(file: str) -> bytes:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").digest()
-
-
-ENDS = 1 << 12
-"""Bytes at either end that tell most files apart."""

@@ -23,7 +23,7 @@ class TFDS:
     ``data.root`` is the TFDS data folder, or the folder of one prepared version (with
     ``dataset_info.json``; ``name`` then only names it). ``image_key`` and ``label_key`` are its
     features. ``splits``: what train, validation and test are called there, slices such as
-    ``"train[:80%]"`` included; "" where there is none.
+    ``"train[:80%]"`` included; "" where there is none, and without validation a run has none.
     ``values[k]``: what the record holds for class k, if not k; ``ignore``: what
     becomes IGNORE, 255 unless it is a class (`jaxseg.data.source.Masks`).
     """
@@ -52,6 +52,8 @@ class TFDS:
         folder = existing(root, f"TensorFlow Datasets ({self.name})")
         train, validation, test = self.splits
         named = {"train": train, "validation": validation, "test": test}
+        if split == "validation" and not validation:
+            return Records(self, "", "", ())
         if not named.get(split):
             known = tuple(s for s, there in named.items() if there)
             raise unknown_split(split, known, f"TFDS {self.name}")

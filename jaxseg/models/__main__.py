@@ -63,6 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--size", type=int, default=512, help="pixels a side (default 512)")
     parser.add_argument("--classes", type=int, default=21, help="default 21")
     parser.add_argument("--channels", type=int, default=3, help="of the image (default 3)")
+    command.add_debug(parser)
     options = parser.parse_args(arguments)
     for name in ("size", "classes", "channels"):
         if getattr(options, name) < 1:

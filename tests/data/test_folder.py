@@ -3,9 +3,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jaxseg.data import Folder
-from jaxseg.data.source import twin
+from jaxseg.data import Data, Folder
+from jaxseg.data.twins import twin
 from jaxseg.errors import UserError
+from jaxseg.types import IGNORE
 
 NAMES = [f"case{i}" for i in range(10)]
 
@@ -179,6 +180,10 @@ def test_the_slices_of_one_stack_are_cases_at_rank_2_split_along_it(tmp_path):
     held = Folder(2, channels=1).open(str(tmp_path), "validation")
     assert names(held) == ["s_0008", "s_0009"]
     assert held[1]["image"].max() == 9 and held[1]["label"].max() == 1
+    folds = [Folder(2, channels=1, fold=i).open(str(tmp_path), "validation") for i in range(5)]
+    assert [names(f) for f in folds] == [
+        [f"s_{j:04d}" for j in (i, i + 1)] for i in (8, 6, 4, 2, 0)
+    ]
 
 
 def test_a_stack_is_one_volume_at_rank_3(tmp_path):
@@ -202,3 +207,76 @@ def test_numbered_objects_are_kept_if_asked_for(tmp_path):
     case = Folder(2, instances=True).open(str(tmp_path), "train")[0]
     np.testing.assert_array_equal(case["instance"].reshape(-1), np.arange(48) * 10)
     np.testing.assert_array_equal(case["label"], case["instance"] > 0)
+
+
+def test_every_file_validates_in_just_one_fold(tmp_path):
+    fill(tmp_path / "images", tmp_path / "masks")
+    held = [names(Folder(2, fold=i).open(str(tmp_path), "validation")) for i in range(5)]
+    assert sorted(sum(held, [])) == NAMES and {len(part) for part in held} == {2}
+    train = names(Folder(2, fold=3).open(str(tmp_path), "train"))
+    assert sorted(train + held[3]) == NAMES
+    (tmp_path / "train.txt").write_text("case3\n")
+    with pytest.raises(UserError, match="fold=0: .*train.txt fixes the splits"):
+        Folder(2, fold=0).open(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("layout", ["fractions", "files", "folders"])
+def test_a_folder_may_have_nothing_to_validate_on(tmp_path, layout):
+    place = tmp_path / "train" if layout == "folders" else tmp_path
+    fill(place / "images", place / "masks")
+    if layout == "files":
+        (tmp_path / "train.txt").write_text("\n".join(NAMES))
+    folder = Folder(2, validation=0.0)
+    assert len(folder.open(str(tmp_path), "train")) == 10
+    assert len(folder.open(str(tmp_path), "validation")) == 0
+    if layout != "fractions":
+        with pytest.raises(UserError):
+            Folder(2).open(str(tmp_path), "validation")
+
+
+def side_by_side(root):
+    fill(root, root / "masks", ["a", "b", "a_b"])
+    for path in (root / "masks").iterdir():
+        path.rename(root / f"{path.stem}_mask.png")
+
+
+def test_images_and_masks_may_lie_side_by_side(tmp_path):
+    side_by_side(tmp_path)
+    folder = Folder(2, images=".", masks=".", mask_suffix="_mask", validation=0.0)
+    source = folder.open(str(tmp_path), "train")
+    assert names(source) == ["a", "a_b", "b"]
+    for case in (source[i] for i in range(3)):
+        mask = np.asarray(Image.open(tmp_path / f"{case['name']}_mask.png"))
+        np.testing.assert_array_equal(case["label"], mask)
+    (tmp_path / "b.jpg").unlink()
+    with pytest.raises(UserError, match=r"b_mask\.png: no image .*b\.\*"):
+        folder.open(str(tmp_path), "train")
+    (tmp_path / "a_b_mask.png").unlink()
+    with pytest.raises(UserError, match=r"a_b\.jpg: no mask .*a_b_mask\.\*"):
+        folder.open(str(tmp_path), "train")
+    with pytest.raises(UserError, match="mask_suffix says how"):
+        Folder(2, images=".", masks="./")
+
+
+def test_two_masks_of_one_name_are_refused(tmp_path):
+    fill(tmp_path / "images", tmp_path / "masks", ["a", "b"])
+    Image.new("L", (8, 6)).save(tmp_path / "masks" / "a.bmp")
+    with pytest.raises(UserError, match=r"a\.png: a\.bmp has the same name"):
+        Folder(2).open(str(tmp_path), "train")
+
+
+@pytest.mark.parametrize("labels", ["optional", "hidden"])
+def test_images_without_masks_train_with_ignore_everywhere(tmp_path, labels):
+    fill(tmp_path / "images", tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="masks: no such folder; masks='' reads images"):
+        Folder(2).open(str(tmp_path), "train")
+    folder = Folder(2, masks="", validation=0.0)
+    data = Data(folder, root=str(tmp_path), labels=labels)
+    batches = data.train(batch_size=4, seed=0)
+    batch = next(batches)
+    batches.close()
+    assert batch.image.shape == (4, 6, 8, 3) and (batch.label == IGNORE).all()
+    with pytest.raises(UserError, match='no label to train on; data.labels="optional"'):
+        next(Data(folder, root=str(tmp_path)).train(batch_size=4, seed=0))
+    with pytest.raises(UserError, match="masks='' has no masks"):
+        Folder(2, masks="", mask_suffix="_mask")

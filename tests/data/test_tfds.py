@@ -76,6 +76,12 @@ def test_records_of_two_splits_are_refused(prepared, splits):
             dataset(splits=splits).open(str(prepared), split)
 
 
+def test_without_a_name_for_validation_there_is_none(prepared):
+    only = dataset(splits=("train", "", ""))
+    sizes = [len(only.open(str(prepared), split)) for split in ("train", "validation")]
+    assert sizes == [10, 0]
+
+
 def test_a_source_survives_pickling(prepared):
     source = dataset().open(str(prepared), "train")
     copy = pickle.loads(pickle.dumps(source))
@@ -97,7 +103,7 @@ def test_batches_come_from_records(prepared):
     [
         ({"name": "no_such"}, "train", "no prepared TFDS 'no_such'"),
         ({"label_key": "segmentation"}, "train", "no feature 'segmentation'; it has image, mask"),
-        ({"splits": ("train", "", "test")}, "validation", "no split 'validation'; there are train"),
+        ({"splits": ("train", "", "")}, "test", "no split 'test'; there are train"),
         ({"splits": ("trian", "", "")}, "train", "no split 'trian'; there are .*train"),
     ],
 )
