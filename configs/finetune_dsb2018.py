@@ -11,18 +11,26 @@ import dataclasses
 from pathlib import Path
 
 from jaxseg import config
+from jaxseg.augment import Augment
 from jaxseg.data import DSB2018, Data
 from jaxseg.experiment import Checkpoints, Evaluation, Experiment, InitFrom
+from jaxseg.losses import CrossEntropy, Dice
 from jaxseg.optimizers import AdamW, Cosine
+from jaxseg.recipes import Supervised
 
 
 def experiment() -> Experiment:
     """The experiment: 100 short steps, at a tenth of the rate for the encoder."""
     base = config.read(Path(__file__).parent / "quickstart.py")
-    optimizer = AdamW(learning_rate=Cosine(peak=1e-3, warmup=10), weight_decay=1e-4)
     return dataclasses.replace(
         base,
-        recipe=dataclasses.replace(base.recipe, optimizer=optimizer, rates=(("encoder", 0.1),)),
+        recipe=Supervised(
+            model=base.recipe.model,
+            losses={"cross_entropy": CrossEntropy(), "dice": Dice()},
+            optimizer=AdamW(learning_rate=Cosine(peak=1e-3, warmup=10), weight_decay=1e-4),
+            augment=Augment(flip=0.5, transpose=0.5, contrast=(0.7, 1.3)),
+            rates=(("encoder", 0.1),),
+        ),
         data=Data(dataset=DSB2018(), root="data/dsb2018", patch=(128, 128), foreground=0.5),
         init_from={"model": InitFrom(run="runs/quickstart", channels="mean")},
         steps=100,

@@ -131,10 +131,10 @@ def test_no_rows_over_any_devices_reach_a_wrong_gradient(rows: int, spatial: int
     [
         (Plain(widths=(4, 4, 4)), 16, 2, 2),
         (Plain(widths=(4, 4, 4)), 32, 2, 4),
-        (ResNet(depth=18, width=4), 128, 2, 2),
-        (ResNet(depth=18, width=4), 256, 2, 4),
-        (ResNet(depth=18, width=4), 512, 1, 8),
-        (ResNet(depth=18, width=4, output_stride=8), 64, 2, 4),  # halos of 4 rows, 2 a device
+        (ResNet(depth=10, width=4), 128, 2, 2),
+        (ResNet(depth=10, width=4), 256, 2, 4),
+        (ResNet(depth=10, width=4), 512, 1, 8),
+        (ResNet(depth=10, width=4, output_stride=8), 64, 2, 4),  # halos of 4 rows, 2 a device
     ],
 )
 def test_gradients_are_right_at_the_fewest_rows_that_check_rows_lets_through(
