@@ -1,13 +1,18 @@
 """The README's programs run as they stand there."""
 
+import importlib
+import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from jaxseg import config
 from jaxseg.data import Synthetic
 from jaxseg.train import train
 
@@ -40,29 +45,70 @@ def test_the_gradient_program_is_as_short_as_it_says():
     assert len([line for line in program.splitlines() if line.strip()]) <= 15
 
 
-@pytest.mark.slow
-def test_ones_own_images_of_masks_of_0_and_255_are_learnt(place, monkeypatch):
-    from PIL import Image
+NARROW = ["recipe.model.encoder.widths=(8, 16, 32)", "batch_size=8", "mesh.data=1"]
+NARROW += ["steps=60", "evaluation.every=60", "checkpoint.every=60"]
+"""The first hour in seconds: a smaller network and fewer steps than the README's."""
 
-    source = Synthetic(size=(64, 64), count=(20, 0, 0)).open("", "train")
-    for i in range(len(source)):
-        for name, array in (
-            ("images", source[i]["image"][..., 0]),
-            ("masks", (255 * source[i]["label"]).astype("uint8")),
-        ):
-            (place / "mine" / name).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array).save(place / "mine" / name / f"{i}.png")
-    (place / "configs").mkdir()
-    (place / "configs" / "quickstart.py").write_text(
-        (ROOT / "configs" / "quickstart.py").read_text()
-    )
+
+def typed(marker: str, *more: str) -> None:
+    """Runs the README's command that has ``marker`` in it."""
+    (line,) = re.findall(rf"^python -m (jaxseg\..*{re.escape(marker)}.*)$", README, re.MULTILINE)
+    module, *words = shlex.split(line)
+    importlib.import_module(module).main([*words, *more])
+
+
+@pytest.fixture(scope="module")
+def hour(tmp_path_factory):
+    """Where the first hour begins: pictures with masks of 0 and 255, and the README's config."""
+    place = tmp_path_factory.mktemp("hour")
+    source = Synthetic(size=(64, 64), count=(20, 4, 0))
+    for root, split in (("mine", "train"), ("new", "validation")):
+        cases = source.open("", split)
+        for i in range(len(cases)):
+            for name, array in (
+                ("images", cases[i]["image"][..., 0]),
+                ("masks", (255 * cases[i]["label"]).astype("uint8")),
+            ):
+                (place / root / name).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(place / root / name / f"{i}.png")
+    shutil.copytree(ROOT / "configs", place / "configs")
     (place / "mine.py").write_text(next(p for p in PROGRAMS if "Folder(" in p))
-    monkeypatch.chdir(place)
-    narrow = ["recipe.model.encoder.widths=(8, 16, 32)", "steps=60", "batch_size=8"]
-    narrow += ["mesh.data=1", "evaluation.every=60", "checkpoint.every=60"]
-    experiment = config.read("mine.py", narrow)
-    found = train(experiment, place / "runs" / "mine")["validation"]
-    assert found["dice"] >= 0.85 and min(found["dice_per_class"]) >= 0.85
+    return place
+
+
+@pytest.mark.slow
+def test_the_first_hour_goes_as_it_stands_there(hour, monkeypatch, capsys):
+    """Each command in its order; masks of 0 and 255 are learnt, and new labels scored."""
+    monkeypatch.chdir(hour)
+    typed("inspect --config mine.py", *NARROW)
+    assert (hour / "look" / "batch.png").stat().st_size > 1000
+    typed("train --config mine.py --workdir runs/mine", *NARROW)
+    found = json.loads((hour / "runs" / "mine" / "summary.json").read_text())["validation"]
+    assert found["dice"] >= 0.85 and min(found["dice_per_class"]) >= 0.85, found
+
+    typed("--masks new/masks")
+    scores = json.loads((hour / "runs" / "mine" / "evaluation.json").read_text())
+    (new,) = (value for key, value in scores.items() if "new/images" in key)
+    assert new["cases"] == 4 and min(new["dice_per_class"]) >= 0.85, new
+
+    typed("--output predictions")
+    for number in range(4):
+        with Image.open(hour / "predictions" / f"{number}.png") as image:
+            labels = np.asarray(image)
+        mask = np.asarray(Image.open(hour / "new" / "masks" / f"{number}.png"))
+        assert set(np.unique(labels)) == {0, 255}
+        assert (labels == mask).mean() > 0.9
+
+    capsys.readouterr()
+    short = [word for word in NARROW if "steps" not in word]
+    typed("--workdir runs/finetuned", *short, "steps=2")
+    assert re.search(r"init_from.model: \d+ arrays taken", capsys.readouterr().out)
+
+
+def test_the_first_hour_stands_in_order():
+    order = ["Install", "Quickstart", "Your own folder", "Look at the batch", "Train"]
+    order += ["Evaluate on new labels", "Predict", "Fine-tune"]
+    assert re.findall(r"^### (.+)$", README, re.MULTILINE)[: len(order)] == order
 
 
 def test_every_command_of_the_readme_has_help():
