@@ -19,7 +19,7 @@ class Input(NamedTuple):
 def inputs(path: str | Path, output: str | Path) -> list[Input]:
     """The file itself, or the images in the folder and below, by name; hidden ones are left out.
 
-    So is what lies in ``output``, where that is a folder below the input.
+    So is what lies in ``output``, where that is a folder below the input; and links to folders.
     """
     path, output = Path(path), Path(output)
     if path.is_dir():
