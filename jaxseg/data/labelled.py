@@ -70,4 +70,6 @@ def labelled(
         reading = dataclasses.replace(
             reading, values=tuple(values), colors=None, ignore=None, instances=False
         )
+    if Path(images).resolve() == Path(masks).resolve() and not reading.mask_suffix:
+        raise UserError(f"--masks {masks}: the folder of the images; name that of the masks")
     return Labelled(reading, str(images), str(masks))

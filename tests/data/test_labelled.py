@@ -71,3 +71,9 @@ def test_values_that_are_given_replace_how_the_run_reads(tmp_path, run):
     assert "instance" not in case
     with pytest.raises(UserError, match="--values 0: 1 numbers for 2 classes"):
         cases(run, tmp_path, values=(0,))
+
+
+def test_the_folder_of_the_images_is_not_that_of_the_masks(tmp_path):
+    save(tmp_path / "a.png", np.zeros((2, 3)))
+    with pytest.raises(UserError, match="--masks .*: the folder of the images"):
+        labelled(Synthetic(), tmp_path, f"{tmp_path}/")
