@@ -2,7 +2,7 @@
 
 What is written for each file, named by its stem:
 
-    .png            uint8 (uint16 above 255 classes), for a 2-D image
+    .png            uint8 (uint16 where a number is above 255), for a 2-D image
     .tif            the same, a page a slice, for a volume and for a multi-page TIFF
     .nii, .nii.gz   the same, with the affine of the input, for NIfTI
     _instances      numbers of objects in each image, from 1; uint16, or uint32 beyond 65535
