@@ -27,13 +27,9 @@ SAMPLES = "samples.png"
 EVENTS = "events.*"
 LOCK = ".lock"
 
-OUTPUTS = (
-    EXPERIMENT, METRICS, SUMMARY, EVALUATION, CASES, PROGRESS, SAMPLES, EVENTS, CHECKPOINTS,
-)  # fmt: skip
+FOLDERS = (CHECKPOINTS, CASES)
+OUTPUTS = (EXPERIMENT, METRICS, SUMMARY, EVALUATION, PROGRESS, SAMPLES, EVENTS, *FOLDERS)
 """Patterns of all that a run leaves, and that `clear` removes."""
-
-FOLDERS = (CASES, CHECKPOINTS)
-"""Those of them that are folders."""
 
 
 @contextlib.contextmanager
