@@ -1,26 +1,40 @@
-"""Score a run on a split: ``python -m jaxseg.evaluate --workdir runs/quickstart``."""
+"""Score a run on a split, or on new labelled files: ``python -m jaxseg.evaluate --workdir W``.
+
+Several runs are scored as one: the mean of their probabilities (`jaxseg.ensemble`), on the data,
+the split and by the metrics of the first. Scores go into ``evaluation.json`` of the (first) run,
+and beside it a row a case and a picture of the confusion matrix (`jaxseg.scorecard`).
+"""
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from jaxseg import checkpoint, command, disk, process, report, sharding
+from jaxseg import command, disk, ensemble, process, report, scorecard, sharding
+from jaxseg.checkpoint import Opened
 from jaxseg.data import Data
+from jaxseg.data.labelled import labelled
+from jaxseg.data.masks import parse_values
+from jaxseg.ensemble import Workdirs
 from jaxseg.errors import UserError, first_line
 from jaxseg.evaluator import Evaluator
-from jaxseg.experiment import Experiment, check
+from jaxseg.experiment import Evaluation, Experiment, check
+from jaxseg.metrics import Evaluated
 from jaxseg.overrides import overridden
-from jaxseg.workdir import EVALUATION, EXPERIMENT, classes_for
+from jaxseg.workdir import CASES, EVALUATION, EXPERIMENT, classes_for
 
 
 def evaluate(
-    workdir: str | Path,
-    split: str = "validation",
+    workdir: Workdirs,
+    split: str | None = None,
     *,
+    images: str | Path | None = None,
+    masks: str | Path | None = None,
+    values: Sequence[int] | None = None,
     step: int | None = None,
     tta: bool | None = None,
     overrides: Sequence[str] = (),
@@ -28,24 +42,87 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores of a run's checkpoint on a split, also written to ``workdir/evaluation.json``.
 
+    ``split=None`` is "validation". With ``images`` and ``masks`` all files of these two folders are
+    scored instead, paired by name; masks are read as the run's own if its data set is a `Folder`,
+    else as class numbers, or hold ``values[k]`` for class k.
     ``tta=None`` is as the experiment says. ``overrides`` change the experiment, such as
-    ``data.root`` where the data now lies elsewhere; scores of other data than the run's stand under
-    the split and the root, or the overrides of ``data`` where more than the root is other.
-    ``classes`` are the run's own classes.
+    ``data.root`` where the data now lies elsewhere; what is other than in the run stands in the
+    key of the scores: the root, else the overrides of ``data``, flips, windows, objects. Of several
+    runs the others' folders do; overrides of ``evaluation`` hold for all of them.
+    Each case's own scores and the confusion matrix lie in ``files`` below the workdir.
+    ``classes`` are the runs' own classes.
     """
-    workdir = Path(workdir)
+    folders = ensemble.listed(workdir)
+    first, *others = folders
+    _read_scores(first / EVALUATION)  # a damaged file is said before the work
+    new = _new_files(split, images, masks, values)
+    stored = ensemble.opened(folders, step, classes=classes)
+    runs = _changed_all(stored, folders, overrides, tta)
+    experiment = runs[0].experiment
+    key = _key(new or split or "validation", stored, runs, overrides)
+    if others:
+        key = " ".join([key, "with", *map(str, others)])
+    if images is not None and masks is not None:
+        dataset = labelled(experiment.data.dataset, images, masks, values)
+        data = dataclasses.replace(experiment.data, dataset=dataset)
+        experiment = dataclasses.replace(experiment, data=data)
+    evaluated = _scored(runs, experiment, split or "validation")
+    return _written(first, key, runs[0].step, evaluated, experiment)
+
+
+def _new_files(
+    split: str | None,
+    images: str | Path | None,
+    masks: str | Path | None,
+    values: Sequence[int] | None,
+) -> str | None:
+    """What new files are called in the key; None where a split is scored."""
+    if (images is None) != (masks is None):
+        raise UserError("--images and --masks belong together: give a folder for each")
+    if images is None:
+        if values is not None:
+            raise UserError("--values says what --masks holds; a split is read as the run reads it")
+        return None
+    if split is not None:
+        raise UserError(f"--split {split}: new images are no split; leave out --split or --images")
+    return f"images {images} masks {masks}"
+
+
+def _scored(runs: Sequence[Opened], experiment: Experiment, split: str) -> Evaluated:
+    variables: Any = runs[0].variables
+    if len(runs) > 1:
+        experiment, variables = ensemble.together(runs, experiment)
+    evaluated, _ = Evaluator(experiment, sharding.MeshShape().build(), split)(variables)
+    return evaluated
+
+
+def _written(
+    workdir: Path, key: str, step: int, evaluated: Evaluated, experiment: Experiment
+) -> dict[str, Any]:
+    """The scores, once they are on the disk with what lies beside them."""
+    names, place = experiment.data.dataset.class_names, f"{CASES}/{scorecard.slug(key)}"
+    scores = {"step": step, "cases": len(evaluated.names), "files": place}
+    scores |= evaluated.scores(names) | evaluated.intervals() | evaluated.distances_in
     path = workdir / EVALUATION
-    _read_scores(path)  # a damaged file is said before the work
-    run = checkpoint.opened(workdir, step, classes=classes)
-    experiment = _changed(run.experiment, overrides, tta, workdir / EXPERIMENT)
-    mesh = sharding.MeshShape().build()
-    evaluated, _ = Evaluator(experiment, mesh, split)(run.variables)
-    scores = {"step": run.step, **evaluated.scores(experiment.data.dataset.class_names)}
-    scores |= evaluated.intervals() | evaluated.distances_in
-    name = _name(split, run.experiment.data, experiment.data, overrides)
     with FileLock(workdir / ".evaluation.lock"):  # two evaluations may end at once
-        disk.write_json(path, {**_read_scores(path), name: scores})
-    return scores
+        scorecard.write(workdir / place, evaluated, names)
+        disk.write_json(path, {**_read_scores(path), key: scores})
+    return {"key": key} | scores
+
+
+# --- what is other than in the run ----------------------------------------------------------------
+
+
+def _changed_all(
+    stored: Sequence[Opened], folders: Sequence[Path], overrides: Sequence[str], tta: bool | None
+) -> list[Opened]:
+    """The runs with what may be changed of them: of the first all, of the others evaluation."""
+    runs = []
+    for number, (run, folder) in enumerate(zip(stored, folders, strict=True)):
+        given = [one for one in overrides if not number or one.startswith("evaluation.")]
+        experiment = _changed(run.experiment, given, tta, folder / EXPERIMENT)
+        runs.append(run._replace(experiment=experiment))
+    return runs
 
 
 def _changed(
@@ -65,14 +142,38 @@ def _changed(
     return dataclasses.replace(experiment, evaluation=evaluation)
 
 
+def _key(
+    what: str, stored: Sequence[Opened], given: Sequence[Opened], overrides: Sequence[str]
+) -> str:
+    """The key of the scores: the split or files, and what is other of the experiments."""
+    before, now = stored[0].experiment, given[0].experiment
+    name = _name(what, before.data, now.data, overrides)
+    changes = [
+        (one.experiment.evaluation, other.experiment.evaluation)
+        for one, other in zip(stored, given, strict=True)
+    ]
+    return " ".join([name, *_otherwise(changes, overrides)])
+
+
 def _name(split: str, stored: Data, given: Data, overrides: Sequence[str]) -> str:
-    """The key of the scores: the split, and what is other of the data than the run's."""
+    """The split, and what is other of the data than the run's."""
     given = dataclasses.replace(given, workers=stored.workers, cache=stored.cache)
     if given == stored:
         return split
     if dataclasses.replace(given, root=stored.root) == stored:
         return f"{split} {given.root}"
     return " ".join([split, *(one for one in overrides if one.startswith("data."))])
+
+
+def _otherwise(
+    changes: Sequence[tuple[Evaluation, Evaluation]], overrides: Sequence[str]
+) -> Iterable[str]:
+    """What changes the predictions, or the objects that are counted, of any of the runs."""
+    if any(stored.tta != given.tta for stored, given in changes):
+        yield "tta" if changes[0][1].tta else "without tta"
+    for name in ("window", "overlap", "instances"):
+        if any(getattr(stored, name) != getattr(given, name) for stored, given in changes):
+            yield from (one for one in overrides if one.startswith(f"evaluation.{name}"))
 
 
 def _read_scores(path: Path) -> dict[str, Any]:
@@ -86,28 +187,50 @@ def _read_scores(path: Path) -> dict[str, Any]:
     return found
 
 
+# --- the command ----------------------------------------------------------------------------------
+
+
+def _apart(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Folders, and the overrides that stand after them: ``--workdir R1 R2 data.root=new``."""
+    typed = [bool(re.match(r"[\w.]+=", word)) and not Path(word).is_dir() for word in words]
+    folders = [Path(word) for word, override in zip(words, typed, strict=True) if not override]
+    return folders, [word for word, override in zip(words, typed, strict=True) if override]
+
+
 def main(arguments: Sequence[str]) -> None:
     """The command."""
     parser = command.parser(
         prog="python -m jaxseg.evaluate",
-        description="Score a run on a split of its data.",
+        description="Score a run on a split of its data, or on new labelled files; of several "
+        "runs, the mean of their probabilities, on the data of the first.",
         epilog="example: python -m jaxseg.evaluate --workdir runs/quickstart --split validation",
     )
-    command.of_a_run(parser, step="score")
-    parser.add_argument("--split", default="validation", help="train, validation or test")
+    ensemble.add_runs(parser, step="score")
+    parser.add_argument("--split", help="train, validation (the default) or test")
+    parser.add_argument("--images", type=Path, help="folder of new images, instead of a split")
+    parser.add_argument("--masks", type=Path, help="folder of their masks, of the same names")
+    parser.add_argument(
+        "--values", help="what the masks hold for each class, such as 0,255 (default: as the run's)"
+    )
     parser.add_argument("--tta", action="store_true", default=None, help="average over flips")
     parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="such as data.root=...")
     options = parser.parse_intermixed_args(arguments)
+    folders, overrides = _apart(options.workdir)
     process.cache_compilations()
     scores = evaluate(
-        options.workdir,
+        folders,
         options.split,
+        images=options.images,
+        masks=options.masks,
+        values=None if options.values is None else parse_values(options.values),
         step=options.step,
         tta=options.tta,
-        overrides=options.overrides,
-        classes=classes_for(options.workdir, options.classes),
+        overrides=[*overrides, *options.overrides],
+        classes=classes_for(folders, options.classes),
     )
-    report.print_scores(f"{options.workdir} step {scores['step']}, {options.split}", scores)
+    count = f"{scores['cases']} case{'s' * (scores['cases'] != 1)}"
+    report.print_scores(f"{folders[0]} step {scores['step']}, {scores['key']}, {count}", scores)
+    print(f"each case, and the confusion matrix: {folders[0] / scores['files']}")
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ class Evaluator:
     def _record(self, case: dict[str, Any], result: CaseResult) -> Rows:
         """All that the scores of one case are made of."""
         counts, label = result.counts, case["label"]
-        record: Rows = {"spaced": case.get("spacing") is not None}
+        record: Rows = {"name": case["name"], "spaced": case.get("spacing") is not None}
         record["confusion"] = (
             counts["confusion"] if "confusion" in counts else self._count(case, result)
         )
@@ -218,6 +218,7 @@ class Evaluator:
             matrices,
             "mm" if all(case["spaced"] for case in cases) else "pixels",
             self._scores,
+            tuple(case["name"] for case in cases),
         )
 
     def _batches(self) -> Iterator[tuple[list[int], list[dict[str, Any]], Rows]]:

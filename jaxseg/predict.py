@@ -1,11 +1,9 @@
 """Label maps of image files: ``python -m jaxseg.predict --workdir W --input I --output O``.
 
-What is written for each file, named by its stem:
-
-    .png            uint8 (uint16 above 255 classes), for a 2-D image
-    .tif            the same, a page a slice, for a volume and for a multi-page TIFF
-    .nii, .nii.gz   the same, with the affine of the input, for NIfTI
-    _probabilities.npy, _overlay.png    if asked for
+Label maps hold class numbers, or with ``--values`` the numbers that the user's own masks have; what
+else is written, and how files are called, is in `jaxseg.predicted_file`. A folder is gone through
+with all that lies below it, and its sub-folders are made again in the output. Of several runs the
+mean of the probabilities is predicted (`jaxseg.ensemble`).
 
 A network for 2-D images predicts multi-page TIFF page by page and NIfTI volumes slice by slice
 along their last axis. A grey file is repeated to as many channels as the network has; three colours
@@ -13,36 +11,41 @@ become grey (ITU-R 601 luma) for a network of one channel.
 """
 
 import dataclasses
-import functools
 import logging
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Shaped
 
-from jaxseg import checkpoint, command, disk, process, report
+from jaxseg import command, disk, ensemble, process
+from jaxseg.checkpoint import Opened
 from jaxseg.data import images
-from jaxseg.data.masks import NIFTI, TIFF, ending, write_mask
+from jaxseg.data.masks import parse_values
+from jaxseg.ensemble import Workdirs
 from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment
-from jaxseg.metrics import painted
-from jaxseg.predictor import CaseResult, Gives, Predictor, bounded, run
+from jaxseg.inputs import admit, inputs
+from jaxseg.predicted_file import Network, Predicted, Wanted, predicted, written
+from jaxseg.predictor import CaseResult, Gives, Segment, bounded, run
 from jaxseg.workdir import classes_for
 
+Values = Sequence[int] | Literal["own"]
+"""The number of each class in label maps; "own": that of the masks that the run was trained on."""
 
-class Predicted(NamedTuple):
-    """What one file gave: the label map's path first, and how many images were in the file."""
 
-    paths: tuple[Path, ...]
-    images: int
+class Failed(NamedTuple):
+    """A file that could not be predicted, and why: one line that names it."""
+
+    file: Path
+    why: str
 
 
 def predict(
-    workdir: str | Path,
+    workdir: Workdirs,
     input: str | Path,
     output: str | Path,
     *,
@@ -50,21 +53,24 @@ def predict(
     tta: bool | None = None,
     overlay: bool = False,
     probabilities: bool = False,
+    instances: bool = False,
+    values: Values | None = None,
     overwrite: bool = False,
     classes: Iterable[type] = (),
 ) -> list[Path]:
-    """Label maps of a file, or of all images directly in a folder; their paths.
+    """Label maps of a file, or of all images in a folder and below it; their paths.
 
     Images are normalised and cut into windows as the run's experiment says; ``tta=None`` as well.
     Where it says whole images, those beyond two million pixels are cut all the same: a 4096 x 4096
     image then fits where it would not at once.
     ``probabilities`` also writes ``<stem>_probabilities.npy``, float32 ``[*spatial k]``, and
-    ``overlay`` the prediction drawn over the image (of a stack or volume: its middle slice). A
-    network that finds objects also leaves ``<stem>_instances``, their numbers from 1 up.
-    ``classes`` are the run's own classes.
+    ``overlay`` the prediction drawn over the image (of a stack its middle image, of a volume three
+    planes). ``instances`` numbers the objects of each image in ``<stem>_instances``, told apart as
+    the run's ``evaluation.instances`` says; a network that finds objects leaves that always.
+    ``values[k]`` is written for class k instead of k. ``classes`` are the runs' own classes.
     Raises UserError, before anything is written, where a file would be replaced (but for
-    ``overwrite``) or two inputs share a stem; later, where an input cannot be read: what was
-    written before stays. No file is ever half-written.
+    ``overwrite``) or two inputs share a name. A file that cannot be predicted keeps no other from
+    it: one UserError names all such files when the rest is written. No file is ever half-written.
     """
     files = each(
         workdir,
@@ -74,14 +80,20 @@ def predict(
         tta=tta,
         overlay=overlay,
         probabilities=probabilities,
+        instances=instances,
+        values=values,
         overwrite=overwrite,
         classes=classes,
     )
-    return [predicted.paths[0] for predicted in files]
+    done = list(files)
+    failed = [one.why for one in done if isinstance(one, Failed)]
+    if failed:
+        raise UserError(f"{len(failed)} of {len(done)} files failed: {'; '.join(failed)}")
+    return [one.paths[0] for one in done if isinstance(one, Predicted)]
 
 
 def each(
-    workdir: str | Path,
+    workdir: Workdirs,
     input: str | Path,
     output: str | Path,
     *,
@@ -89,202 +101,158 @@ def each(
     tta: bool | None = None,
     overlay: bool = False,
     probabilities: bool = False,
+    instances: bool = False,
+    values: Values | None = None,
     overwrite: bool = False,
     classes: Iterable[type] = (),
-) -> Iterator[Predicted]:
-    """``predict``, file by file as they are done."""
-    experiment, _, model, variables = checkpoint.opened(workdir, step, classes=classes)
-    if experiment.data.prepare:
-        logging.getLogger("jaxseg").warning(
-            f"data.prepare={experiment.data.prepare} was applied to the cases of the run and is "
-            "not to these images"
-        )
+) -> Iterator[Predicted | Failed]:
+    """``predict``, file by file as they are done; a single file that fails raises at once."""
+    runs = [_with_flips(one, tta) for one in ensemble.opened(workdir, step, classes=classes)]
+    experiment = runs[0].experiment
+    dataset = experiment.data.dataset
+    wanted = Wanted(_values(values, dataset), overlay, probabilities)
+    if instances:
+        wanted = _with_instances(wanted, experiment)
     suffixes = ["_overlay.png"] * overlay + ["_probabilities.npy"] * probabilities
-    files, folder = inputs(input), Path(output)
-    _admit(files, folder, experiment.data.dataset.rank, suffixes, overwrite=overwrite)
-    evaluation = experiment.evaluation
-    if tta is not None:
-        evaluation = dataclasses.replace(evaluation, tta=tta)
-    gives: Gives = ("labels", "probabilities") if probabilities else ("labels",)
-    network = functools.partial(
-        _predicted,
-        experiment.recipe.predictor(evaluation),
-        model,
-        variables,
-        gives,
-        experiment.data.patch,
-    )
+    numbered = instances or any(not isinstance(_predictor(one), Segment) for one in runs)
+    files, folder = inputs(input, output), Path(output)
+    admit(files, folder, dataset.rank, suffixes, numbered=numbered, overwrite=overwrite)
+    _say_unprepared(runs)
+    network = _network(runs, ("labels", "probabilities") if wanted.shares else ("labels",))
     disk.folder(folder)
-    for file in files:
-        yield _one(file, folder, experiment, network, overlay=overlay)
-
-
-def inputs(path: str | Path) -> list[Path]:
-    """The file itself, or the images in the folder, by name."""
-    path = Path(path)
-    if path.is_dir():
-        return images.list_images(path)
-    if not path.exists():
-        raise UserError(f"--input {path}: no such file or folder")
-    if images.suffix(path) not in images.SUFFIXES:
-        raise UserError(f"--input {path}: not an image ({' '.join(images.SUFFIXES)})")
-    return [path]
+    for file, name in files:
+        try:
+            maps = predicted(file, dataset, network, wanted)
+        except UserError as error:
+            if Path(input) == file:
+                raise
+            why = str(error)
+            yield Failed(file, why if str(file) in why else f"{file}: {why}")
+        else:  # what cannot be written ends all: the next file would not fit the disk either
+            yield written(file, maps, folder / name, wanted)
 
 
 # --- before the first image -----------------------------------------------------------------------
 
 
-def _admit(
-    files: Sequence[Path], folder: Path, rank: int, suffixes: Sequence[str], *, overwrite: bool
-) -> None:
-    """Refuse inputs that would write over one another, over an input, or over older output."""
-    owner: dict[str, Path] = {}
-    for file in files:
-        for added in ("", *(images.stem(suffix) for suffix in suffixes)):
-            other = owner.setdefault(images.stem(file) + added, file)
-            if other != file:
-                raise UserError(
-                    f"{other} and {file} would be written to the same name; rename one of them"
-                )
-    sources = {file.resolve() for file in files}
-    planned = [
-        folder / (images.stem(file) + added)
-        for file in files
-        for added in (*_suffixes(file, rank), *suffixes)
-    ]
-    existing = [path for path in planned if path.exists()]
-    for path in existing:
-        if path.resolve() in sources:
-            raise UserError(f"--output {folder}: {path} is an input; name another folder")
-    if existing and not overwrite:
-        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise UserError(
-            f"{existing[0]}{more} would be replaced; name another --output, or say --overwrite"
-        )
+def _values(values: Values | None, dataset: Any) -> tuple[int, ...]:
+    """The number that is written for each class."""
+    count = dataset.num_classes
+    if values == "own":
+        if getattr(dataset, "colors", None) is not None:
+            raise UserError("--values own: the run's masks hold colours, and numbers are written")
+        values = (getattr(dataset, "values", None) or range(count))[:count]
+    if values is None:
+        return tuple(range(count))
+    said = ",".join(map(str, values))
+    if len(values) != count:
+        raise UserError(f"--values {said}: {len(values)} numbers for {count} classes")
+    return parse_values(said)
 
 
-def _suffixes(file: Path, rank: int) -> tuple[str, ...]:
-    """What the label map may end in: whether a TIFF is a stack shows when it is opened."""
-    single = ending(file, rank)
-    return (single, ending(file, 3)) if images.suffix(file) in TIFF else (single,)
+def _with_instances(wanted: Wanted, experiment: Experiment) -> Wanted:
+    parts, dataset = experiment.evaluation.instances, experiment.data.dataset
+    things = parts.classes(dataset.num_classes, dataset.class_names)
+    if not things:
+        raise UserError("--instances: no class of the run has objects (evaluation.instances)")
+    return dataclasses.replace(wanted, instances=parts, things=things)
 
 
-# --- one file -------------------------------------------------------------------------------------
+def _say_unprepared(runs: Sequence[Opened]) -> None:
+    for one in runs:
+        if one.experiment.data.prepare:
+            logging.getLogger("jaxseg").warning(
+                f"data.prepare={one.experiment.data.prepare} was applied to the cases of the run "
+                "and is not to these images"
+            )
 
-Network = Callable[[np.ndarray], CaseResult]
-"""A normalised image -> what is predicted of it."""
+
+# --- the networks ---------------------------------------------------------------------------------
 
 
-def _predicted(
-    predictor: Predictor,
-    model: Any,
-    variables: Any,
-    gives: Gives,
-    patch: tuple[int, ...] | None,
-    image: np.ndarray,
-) -> CaseResult:
-    case = {"image": image}
-    predictor = bounded(predictor, model, image.shape[:-1], patch)
-    rows = {name: x[None] for name, x in predictor.prepare(model, case).items()}
-    given = jax.device_get(run(predictor, model, variables, rows, gives))
+def _with_flips(one: Opened, tta: bool | None) -> Opened:
+    if tta is None:
+        return one
+    evaluation = dataclasses.replace(one.experiment.evaluation, tta=tta)
+    return one._replace(experiment=dataclasses.replace(one.experiment, evaluation=evaluation))
+
+
+def _predictor(one: Opened) -> Any:
+    return one.experiment.recipe.predictor(one.experiment.evaluation)
+
+
+def _network(runs: Sequence[Opened], gives: Gives) -> Network:
+    """A raw image to what the run predicts of it, or to the mean over several runs."""
+
+    def network(raw: np.ndarray, name: str) -> CaseResult:
+        if len(runs) == 1:
+            return _result(runs[0], raw, name, gives)
+        return ensemble.merged([_result(one, raw, name, ("probabilities",)) for one in runs])
+
+    return network
+
+
+def _result(one: Opened, raw: np.ndarray, name: str, gives: Gives) -> CaseResult:
+    """What one run predicts of a raw image, normalised and cut as it says."""
+    data, model = one.experiment.data, one.model
+    case = {"image": data.image(raw, name=name)}
+    predictor = bounded(_predictor(one), model, case["image"].shape[:-1], data.patch)
+    rows = {part: x[None] for part, x in predictor.prepare(model, case).items()}
+    given = jax.device_get(run(predictor, model, one.variables, rows, gives))
     return predictor.result(jax.tree.map(lambda x: x[0], given), case)
-
-
-def _one(
-    file: Path, folder: Path, experiment: Experiment, network: Network, *, overlay: bool
-) -> Predicted:
-    dataset, stem = experiment.data.dataset, images.stem(file)
-    dtype = np.uint8 if dataset.num_classes <= 255 else np.uint16
-    axis, raws = _read(file, dataset.rank, dataset.channels)
-    shown, labels, shares, numbers = [], [], [], []
-    for raw in raws:
-        result = network(experiment.data.image(raw, name=str(file)))
-        assert result.labels is not None
-        labels.append(result.labels.astype(dtype))
-        if result.probabilities is not None:
-            shares.append(result.probabilities)
-        if result.objects is not None:
-            numbers.append(painted(result.objects, result.labels).numbers.astype(np.uint16))
-        if overlay:
-            shown.append(raw)
-
-    def whole(maps: list[np.ndarray]) -> np.ndarray:
-        return maps[0] if axis is None else np.stack(maps, axis)
-
-    kind = ending(file, whole(labels).ndim)
-    paths = [folder / (stem + kind)]
-    if shares:
-        paths.append(folder / f"{stem}_probabilities.npy")
-        with disk.replacing(paths[-1]) as beside:
-            np.save(beside, whole(shares))
-    if numbers:
-        paths.append(folder / f"{stem}_instances{kind}")
-        write_mask(paths[-1], whole(numbers), like=file)
-    if overlay:
-        paths.append(folder / f"{stem}_overlay.png")
-        along = 2 if images.suffix(file) in NIFTI else 0  # where the slices of a volume lie
-        _write_overlay(paths[-1], shown, labels, along)
-    write_mask(paths[0], whole(labels), like=file)  # last: where it is, all is there
-    return Predicted(tuple(paths), len(labels))
-
-
-def _read(
-    file: Path, rank: int, channels: int
-) -> tuple[int | None, Iterator[Shaped[np.ndarray, "*spatial c"]]]:
-    """The raw images of a file, one at a time, and the axis along which they lie stacked in it."""
-    if rank == 2 and images.suffix(file) in NIFTI and _holds_slices(file):
-        volume = images.read_image(file, rank=3, channels=channels)
-        return 2, (volume[:, :, z] for z in range(volume.shape[2]))
-    count = images.pages(file) if rank == 2 else None
-    if count is None:
-        return None, iter([images.read_image(file, rank=rank, channels=channels)])
-    pages = (images.read_image(file, channels=channels, page=page) for page in range(count))
-    return 0, pages
-
-
-def _holds_slices(file: Path) -> bool:
-    """Whether a third axis is slices: it is space, whatever its length."""
-    import nibabel
-
-    try:
-        shape = nibabel.load(file).shape  # type: ignore[attr-defined]
-    except Exception:
-        return False  # who reads it next says what is wrong with it
-    return len(shape) >= 3 and shape[2] > 1
-
-
-# --- what is written beside the label map ---------------------------------------------------------
-
-
-def _write_overlay(
-    path: Path, shown: Sequence[np.ndarray], labels: Sequence[np.ndarray], along: int
-) -> None:
-    """Draw the middle image of a stack, the middle slice of a volume."""
-    from PIL import Image
-
-    image, label = shown[len(shown) // 2], labels[len(labels) // 2]
-    if label.ndim == 3:
-        at = label.shape[along] // 2
-        image, label = image.take(at, axis=along), label.take(at, axis=along)
-    with disk.replacing(path) as beside:
-        Image.fromarray(report.overlay(image.astype(np.float32), label.astype(np.int32))).save(
-            beside
-        )
 
 
 # --- the command ----------------------------------------------------------------------------------
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The command."""
+    """The command; exit code 1 where some files of a folder could not be predicted."""
+    options = _parser().parse_args(arguments)
+    folders = [Path(folder) for folder in options.workdir]
+    values = options.values
+    process.cache_compilations()
+    begun = time.perf_counter()
+    files = each(
+        folders,
+        options.input,
+        options.output,
+        step=options.step,
+        tta=options.tta,
+        overlay=options.overlay,
+        probabilities=options.probabilities,
+        instances=options.instances,
+        values=values if values in (None, "own") else parse_values(values),
+        overwrite=options.overwrite,
+        classes=classes_for(folders, options.classes),
+    )
+    count = len(inputs(options.input, options.output))
+    ended = list(_with_bar(files, count))
+    seconds = time.perf_counter() - begun
+    done = [one for one in ended if isinstance(one, Predicted)]
+    total = sum(one.images for one in done)
+    print(
+        f"{len(done)} label maps of {total} images in {options.output}, "
+        f"{total / seconds:.2f} images/s with loading and compiling",
+        flush=True,
+    )
+    failed = [one for one in ended if isinstance(one, Failed)]
+    if failed:
+        print(f"jaxseg: {len(failed)} of {count} files failed:", file=sys.stderr)
+        for one in failed:
+            print(" ".join(one.why.split()), file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _parser() -> Any:
     parser = command.parser(
         prog="python -m jaxseg.predict",
-        description="Write the label map of an image, or of each image in a folder: PNG, of "
-        "volumes and multi-page TIFF a multi-page TIFF, of NIfTI a NIfTI.",
+        description="Write the label map of an image, or of each image in a folder and below: PNG, "
+        "of volumes and multi-page TIFF a multi-page TIFF, of NIfTI a NIfTI. Files that cannot be "
+        "read are listed at the end, with exit code 1.",
         epilog="example: python -m jaxseg.predict --workdir runs/quickstart --input images "
         "--output predictions --overlay",
     )
-    command.of_a_run(parser, step="use")
+    ensemble.add_runs(parser, step="use")
     parser.add_argument(
         "--input",
         type=Path,
@@ -295,39 +263,31 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder, made if absent")
     parser.add_argument("--tta", action="store_true", default=None, help="average over flips")
     parser.add_argument(
-        "--overlay", action="store_true", help="also <stem>_overlay.png: prediction over image"
+        "--overlay",
+        action="store_true",
+        help="also <stem>_overlay.png: prediction over image, of a volume in three planes",
     )
     parser.add_argument(
         "--probabilities",
         action="store_true",
         help="also <stem>_probabilities.npy: float32, the image's axes and then the classes",
     )
+    parser.add_argument(
+        "--instances",
+        action="store_true",
+        help="also <stem>_instances: objects numbered from 1, as evaluation.instances of the run "
+        "tells them apart (by default connected parts of a class)",
+    )
+    parser.add_argument(
+        "--values",
+        help="what is written for each class, such as 0,255, or `own`: what the masks hold that "
+        "the run was trained on (default: the number of the class)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files of the output")
-    options = parser.parse_args(arguments)
-    process.cache_compilations()
-    begun = time.perf_counter()
-    files = each(
-        options.workdir,
-        options.input,
-        options.output,
-        step=options.step,
-        tta=options.tta,
-        overlay=options.overlay,
-        probabilities=options.probabilities,
-        overwrite=options.overwrite,
-        classes=classes_for(options.workdir, options.classes),
-    )
-    count = len(inputs(options.input))
-    done = list(_with_bar(files, count))
-    seconds = time.perf_counter() - begun
-    total = sum(predicted.images for predicted in done)
-    print(
-        f"{len(done)} label maps of {total} images in {options.output}, "
-        f"{total / seconds:.2f} images/s with loading and compiling"
-    )
+    return parser
 
 
-def _with_bar(files: Iterator[Predicted], count: int) -> Iterator[Predicted]:
+def _with_bar(files: Iterator[Predicted | Failed], count: int) -> Iterator[Predicted | Failed]:
     """The files under a progress bar on stderr, where that is a terminal."""
     from rich.console import Console
     from rich.progress import track

@@ -22,13 +22,15 @@ METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 INTENSITIES = "intensities.json"
 EVALUATION = "evaluation.json"
+CASES = "evaluation"
 PROGRESS = "progress.png"
 SAMPLES = "samples.png"
 EVENTS = "events.*"
 LOCK = ".lock"
 
+FOLDERS = (CHECKPOINTS, CASES)
 OUTPUTS = (
-    EXPERIMENT, METRICS, SUMMARY, INTENSITIES, EVALUATION, PROGRESS, SAMPLES, EVENTS, CHECKPOINTS,
+    EXPERIMENT, METRICS, SUMMARY, INTENSITIES, EVALUATION, PROGRESS, SAMPLES, EVENTS, *FOLDERS,
 )  # fmt: skip
 """Patterns of all that a run leaves, and that `clear` removes."""
 
@@ -55,11 +57,12 @@ def locked(workdir: Path) -> Iterator[None]:
         lock.release()
 
 
-def classes_for(workdir: Path, file: Path | None) -> tuple[type, ...]:
-    """The classes of ``--classes FILE``; says so where it is not what the run was trained with."""
+def classes_for(workdir: Path | Iterable[Path], file: Path | None) -> tuple[type, ...]:
+    """The classes of ``--classes FILE``; says so where it is not what a run was trained with."""
     found = classes(file)
     if found:
-        _say_changed(workdir / EXPERIMENT, found)
+        for one in (workdir,) if isinstance(workdir, Path) else workdir:
+            _say_changed(one / EXPERIMENT, found)
     return found
 
 
@@ -77,7 +80,7 @@ def admit(experiment: Experiment, workdir: Path, *, resume: bool, overwrite: boo
         return
     for name in OUTPUTS:
         found = workdir / name
-        if found.exists() and found.is_dir() != (name == CHECKPOINTS):
+        if found.exists() and found.is_dir() != (name in FOLDERS):
             raise UserError(f"{found}: not what a run of jaxseg leaves there; move it away")
     if not resume and not overwrite:
         raise UserError(

@@ -4,7 +4,6 @@ import errno
 import subprocess
 import sys
 
-import jax
 import nibabel
 import numpy as np
 import pytest
@@ -12,44 +11,13 @@ import tifffile
 from PIL import Image
 
 from jaxseg import checkpoint, command, disk, inference, record
-from jaxseg.checkpoint import Saver
-from jaxseg.data import Data, Folder, Synthetic, Unit, ZScore
+from jaxseg.data import Folder, Synthetic, ZScore
 from jaxseg.data.images import read_mask
-from jaxseg.encoders import Plain
 from jaxseg.errors import UserError
-from jaxseg.experiment import Checkpoints, Evaluation, Experiment
-from jaxseg.models import UNet
 from jaxseg.predict import main, predict
-from jaxseg.progress import Progress
-from jaxseg.recipes import Supervised
-from jaxseg.types import Batch
+from jaxseg.predicted_file import GAP
 from jaxseg.workdir import EXPERIMENT
-
-UNIT = Unit()
-
-
-def made_run(workdir, dataset, *, normalize=UNIT, window=(16, 16), tta=False):
-    """A run with one checkpoint, of step 3, of a network with random weights."""
-    experiment = Experiment(
-        recipe=Supervised(UNet(dataset.num_classes, encoder=Plain((4, 6)))),
-        data=Data(dataset, normalize=normalize, patch=(16,) * dataset.rank),
-        evaluation=Evaluation(window=window, tta=tta),
-        checkpoint=Checkpoints(best=None),
-        steps=3,
-        batch_size=2,
-    )
-    spatial = (16,) * dataset.rank
-    example = Batch(
-        np.zeros((1, *spatial, dataset.channels), np.float32),
-        np.zeros((1, *spatial), np.int32),
-        np.ones(1, bool),
-    )
-    state = jax.jit(lambda: experiment.scheduled.init(jax.random.key(1), example))()
-    workdir.mkdir()
-    record.write_json(experiment, workdir / EXPERIMENT)
-    with Saver(workdir, experiment.checkpoint) as saver:
-        saver.save(3, state, Progress(step=3), {})
-    return workdir
+from tests.made_run import draw, made_run
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +37,6 @@ def volume(tmp_path_factory):
     """A run on volumes, two classes."""
     dataset = Synthetic(size=(16, 16, 16))
     return made_run(tmp_path_factory.mktemp("volume") / "run", dataset, window=(8, 8, 8))
-
-
-def draw(*shape, dtype=np.uint8, seed=0):
-    high = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
-    return (np.random.default_rng(seed).random(shape) * high).astype(dtype)
 
 
 def expected(workdir, image, tta=False):
@@ -229,7 +192,8 @@ def test_an_overlay_has_the_size_of_a_slice(grey, volume, tmp_path, kind):
         tifffile.imwrite(file, draw(*shape), photometric="minisblack")
     predict(run, file, tmp_path / "out", overlay=True, probabilities=True)
     with Image.open(tmp_path / "out" / "a_overlay.png") as picture:
-        assert picture.size == (12, 9) and picture.mode == "RGB"
+        of_planes = (9 + GAP + 9 + GAP + 12, 14)  # x by y, x by z, y by z
+        assert picture.size == (of_planes if kind == "nifti" else (12, 9)) and picture.mode == "RGB"
     axes = {"image": (9, 12), "stack": (5, 9, 12), "nifti": (9, 12, 14)}[kind]
     assert np.load(tmp_path / "out" / "a_probabilities.npy").shape == (*axes, 2)
 
@@ -309,7 +273,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("name", SPOILT)
-def test_a_bad_file_is_one_line_and_exit_code_2_and_those_before_it_stay(
+def test_a_bad_file_keeps_no_other_from_its_label_map_and_is_named_at_the_end(
     color, tmp_path, capsys, name
 ):
     folder = tmp_path / "in"
@@ -322,10 +286,28 @@ def test_a_bad_file_is_one_line_and_exit_code_2_and_those_before_it_stay(
     with pytest.raises(SystemExit) as ended:
         words = ["--workdir", color, "--input", folder, "--output", tmp_path / "out"]
         command.run(main, [str(word) for word in words])
-    said = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert said.count("\n") == 1 and str(folder / name) in said
-    assert names(tmp_path / "out") == ["a.png"]
+    said = capsys.readouterr()
+    assert ended.value.code == 1 and said.out.startswith("2 label maps of 2 images")
+    header, line = said.err.splitlines()
+    assert header == "jaxseg: 1 of 3 files failed:" and line.startswith(f"{folder / name}: ")
+    assert names(tmp_path / "out") == ["a.png", "zebra.png"]
+
+
+def test_all_files_that_failed_are_one_error_in_python_and_a_file_alone_is_bad_input(
+    color, tmp_path, capsys
+):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(draw(16, 16, 3)).save(folder / "b.png")
+    for name in ("a.png", "c.png"):
+        (folder / name).write_text("no image")
+    with pytest.raises(UserError, match=r"2 of 3 files failed: .*a\.png: .*; .*c\.png: "):
+        predict(color, folder, tmp_path / "out")
+    assert names(tmp_path / "out") == ["b.png"]
+    with pytest.raises(SystemExit) as ended:
+        words = ["--workdir", color, "--input", folder / "a.png", "--output", tmp_path / "out"]
+        command.run(main, [str(word) for word in words])
+    assert ended.value.code == 2 and capsys.readouterr().err.startswith("jaxseg: error: ")
 
 
 def test_what_is_absent_or_no_image_is_named(color, tmp_path):

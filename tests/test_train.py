@@ -274,7 +274,7 @@ def test_evaluate_repeats_the_scores_of_the_summary(tiny, tmp_path):
     assert scores["dice"] == pytest.approx(summary["validation"]["dice"], abs=1e-6)
     evaluate(tmp_path, "test", tta=True)
     written = json.loads((tmp_path / "evaluation.json").read_text())
-    assert set(written) == {"validation", "test"}
+    assert set(written) == {"validation", "test tta"}
 
 
 def test_scores_of_cases_are_those_of_the_label_maps_on_any_mesh(tiny, tmp_path, capsys):

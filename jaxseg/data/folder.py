@@ -92,6 +92,11 @@ class Folder:
                 self._refuse_shared(folder, split, pairs, other, everything)
         return Pairs(tuple(pairs), self._reading(), self.channels, self.rank, self.instances)
 
+    def pairs(self, images: Path, masks: Path) -> Pairs:
+        """All images of a folder with the masks of another, whatever the splits."""
+        found = self._pair(images, masks, unlabeled=False)
+        return Pairs(tuple(found), self._reading(), self.channels, self.rank, self.instances)
+
     def _reading(self) -> Masks:
         return Masks(
             self.num_classes,

@@ -1,16 +1,40 @@
 """One label map -> one file on disk: PNG, multi-page TIFF, NIfTI. ``images.read_mask`` reads it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt
+from jaxtyping import Int, UInt
 
 from jaxseg import disk
 from jaxseg.data.images import suffix
+from jaxseg.errors import UserError
 
 TIFF = (".tif", ".tiff")
 NIFTI = (".nii", ".nii.gz")
+
+LARGEST = 65535
+"""The largest number of a PNG's pixel."""
+
+
+def parse_values(text: str) -> tuple[int, ...]:
+    """``"0,255"``: the number of each class in mask files, of 16 bits and none of them twice."""
+    try:
+        values = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise UserError(f"--values {text}: give a number for each class, such as 0,255") from None
+    if min(values) < 0 or max(values) > LARGEST or len(set(values)) < len(values):
+        raise UserError(f"--values {text}: give numbers from 0 to {LARGEST}, none of them twice")
+    return values
+
+
+def valued(
+    label: Int[np.ndarray, "*spatial"], values: Sequence[int]
+) -> UInt[np.ndarray, "*spatial"]:
+    """The label map with ``values[k]`` for class k, uint8 where they fit."""
+    dtype = np.uint8 if max(values) <= 255 else np.uint16
+    return np.asarray(values, dtype)[label]
 
 
 def ending(file: Path | str, rank: int) -> str:

@@ -116,7 +116,8 @@ class Masks:
             fewer = "" if self.num_classes == 2 else "num_classes=2, "
             raise UserError(
                 f"{name}: holds no number but 0 and 255, and 255 would be ignored; write "
-                f"{fewer}values=(0, 255) where 255 is a class, ignore=(255,) where it is none"
+                f"{fewer}values=(0, 255) where 255 is a class (of evaluate: --values 0,255), "
+                "ignore=(255,) where it is none"
             )
 
     def _valued(self, raw: np.ndarray, values: tuple[int, ...], name: str) -> np.ndarray:

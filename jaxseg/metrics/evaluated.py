@@ -1,5 +1,6 @@
 """The result of evaluating a split."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,8 +10,11 @@ from jaxtyping import Int
 
 from jaxseg.metrics.bootstrap import bootstrap
 from jaxseg.metrics.cases import LeavesOut, NamedScore
-from jaxseg.metrics.confusion import MORE, SCORES, Confusion
+from jaxseg.metrics.confusion import MORE, SCORES, Confusion, mean
 from jaxseg.metrics.named import CASE_SCORES
+
+OF_CASES = ("dice", "iou")
+"""The scores of pixels that `Evaluated.cases` gives of each case."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class Evaluated:
 
     ``matrices`` are the confusion matrices of the cases, for intervals; None where no interval is
     wanted. ``unit`` is that of distances. ``of_cases`` are the scores that made the records
-    (`scores_of`), one's own among them.
+    (`scores_of`), one's own among them. ``names`` are those of the cases, in the order of matrices
+    and records.
     """
 
     confusion: Confusion
@@ -28,6 +33,7 @@ class Evaluated:
     matrices: Int[np.ndarray, "n k k"] | None = None
     unit: Literal["mm", "pixels"] = "pixels"
     of_cases: Mapping[str, NamedScore] = field(default_factory=lambda: CASE_SCORES)
+    names: Sequence[str] = ()
 
     def scores(self, class_names: Sequence[str] | None = None) -> dict[str, Any]:
         """Plain numbers for reports: those of ``Confusion``, and after them those of cases.
@@ -39,17 +45,33 @@ class Evaluated:
         report = self.confusion.scores(class_names, [n for n in self.named if n in MORE])
         for name, records in self.records.items():
             score = self.of_cases[name]
-            value, classes = score.total(records)
-            report[name] = float(value)
-            if classes is not None:
-                values = [float(one) for one in classes]
-                report[f"{name}_per_class"] = (
-                    dict(zip(class_names, values, strict=True)) if class_names else values
-                )
+            report |= _reported(name, *score.total(records), class_names)
             left_out = score.left_out(records) if isinstance(score, LeavesOut) else None
             if left_out is not None:
                 report[f"{name}_cases_left_out"] = left_out
         return report
+
+    def cases(self, class_names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """A row a case: ``case``, its name, and then its scores as `scores` words them.
+
+        Dice and IoU are those of the case's own pixels, their mean over the classes that it has;
+        beside them stands each score of cases that was named. NaN where a case has no value.
+        """
+        matrices = [] if self.matrices is None else self.matrices
+        rows = []
+        for number, (name, matrix) in enumerate(zip(self.names, matrices, strict=True)):
+            counted = Confusion(matrix=matrix)  # pyright: ignore[reportCallIssue]
+            row: dict[str, Any] = {"case": name}
+            for of_pixels in OF_CASES:
+                classes = getattr(counted, of_pixels)()
+                row |= _reported(of_pixels, mean(classes), classes, class_names)
+            with warnings.catch_warnings():  # numpy's, of a mean over a case without a value
+                warnings.simplefilter("ignore", RuntimeWarning)
+                for score, records in self.records.items():
+                    found = self.of_cases[score].total([records[number]])
+                    row |= _reported(score, *found, class_names)
+            rows.append(row)
+        return rows
 
     @property
     def distances_in(self) -> dict[str, str]:
@@ -74,3 +96,14 @@ class Evaluated:
             return float(Confusion(matrix=whole).score(name))  # pyright: ignore[reportCallIssue]
 
         return score
+
+
+def _reported(
+    name: str, value: Any, classes: Any, class_names: Sequence[str] | None
+) -> dict[str, Any]:
+    """A score as plain numbers: its value, and beside it each class's, if it has classes."""
+    if classes is None:
+        return {name: float(value)}
+    values = [float(one) for one in classes]
+    by_class = dict(zip(class_names, values, strict=True)) if class_names else values
+    return {name: float(value), f"{name}_per_class": by_class}
