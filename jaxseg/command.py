@@ -56,9 +56,24 @@ def parser(**fields: Any) -> argparse.ArgumentParser:
 def of_a_run(made: argparse.ArgumentParser, *, step: str) -> None:
     """Add what every command on a run takes; ``step`` says what a checkpoint is for."""
     made.add_argument("--workdir", type=Path, required=True, help="folder of the run")
-    made.add_argument("--step", type=int, help=f"checkpoint to {step} (default: the best)")
+    add_step(made, step)
     add_classes(made)
     add_debug(made)
+
+
+def add_step(made: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--step`` and ``--unverified``; ``what`` says what the checkpoint is for."""
+    made.add_argument("--step", type=int, help=f"checkpoint to {what} (default: the best)")
+    add_unverified(made)
+
+
+def add_unverified(made: argparse.ArgumentParser) -> None:
+    """Add ``--unverified``."""
+    made.add_argument(
+        "--unverified",
+        action="store_true",
+        help="do not hold the checkpoint's arrays against the digests that were saved with them",
+    )
 
 
 def add_classes(made: argparse.ArgumentParser) -> None:

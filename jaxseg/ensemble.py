@@ -42,11 +42,15 @@ def listed(workdir: Workdirs) -> tuple[Path, ...]:
 
 
 def opened(
-    workdir: Workdirs, step: int | None = None, *, classes: Iterable[type] = ()
+    workdir: Workdirs,
+    step: int | None = None,
+    *,
+    classes: Iterable[type] = (),
+    verify: bool = True,
 ) -> tuple[Opened, ...]:
     """The runs, each at ``step`` (None: its best). UserError where they do not fit each other."""
     folders, classes = listed(workdir), tuple(classes)
-    runs = tuple(checkpoint.opened(folder, step, classes=classes) for folder in folders)
+    runs = tuple(checkpoint.opened(f, step, classes=classes, verify=verify) for f in folders)
     for folder, run in zip(folders[1:], runs[1:], strict=True):
         _agree(folders[0], runs[0].experiment, folder, run.experiment)
     return runs
@@ -234,6 +238,6 @@ def add_runs(made: argparse.ArgumentParser, *, step: str) -> None:
         metavar="RUN",
         help="folder of the run; of several, the mean of their probabilities is taken",
     )
-    made.add_argument("--step", type=int, help=f"checkpoint to {step} (default: the best)")
+    command.add_step(made, step)
     command.add_classes(made)
     command.add_debug(made)

@@ -39,6 +39,7 @@ def evaluate(
     tta: bool | None = None,
     overrides: Sequence[str] = (),
     classes: Iterable[type] = (),
+    verify: bool = True,
 ) -> dict[str, Any]:
     """Scores of a run's checkpoint on a split, also written to ``workdir/evaluation.json``.
 
@@ -50,14 +51,16 @@ def evaluate(
     key of the scores: the root, else the overrides of ``data``, flips, windows, objects. Of several
     runs the others' folders do; overrides of ``evaluation`` hold for all of them.
     Each case's own scores and the confusion matrix lie in ``files`` below the workdir.
-    ``classes`` are the runs' own classes.
+    ``classes`` are the runs' own classes; ``verify=False`` does not hold the checkpoint against its
+    digests.
     """
     folders = ensemble.listed(workdir)
     first, *others = folders
+    classes = tuple(classes)
     _read_scores(first / EVALUATION)  # a damaged file is said before the work
     new = _new_files(split, images, masks, values)
-    stored = ensemble.opened(folders, step, classes=classes)
-    runs = _changed_all(stored, folders, overrides, tta)
+    stored = ensemble.opened(folders, step, classes=classes, verify=verify)
+    runs = _changed_all(stored, folders, overrides, tta, classes)
     experiment = runs[0].experiment
     key = _key(new or split or "validation", stored, runs, overrides)
     if others:
@@ -114,22 +117,26 @@ def _written(
 
 
 def _changed_all(
-    stored: Sequence[Opened], folders: Sequence[Path], overrides: Sequence[str], tta: bool | None
+    stored: Sequence[Opened],
+    folders: Sequence[Path],
+    overrides: Sequence[str],
+    tta: bool | None,
+    classes: Sequence[type] = (),
 ) -> list[Opened]:
     """The runs with what may be changed of them: of the first all, of the others evaluation."""
     runs = []
     for number, (run, folder) in enumerate(zip(stored, folders, strict=True)):
         given = [one for one in overrides if not number or one.startswith("evaluation.")]
-        experiment = _changed(run.experiment, given, tta, folder / EXPERIMENT)
+        experiment: Experiment = overridden(run.experiment, given, classes)
+        experiment = _checked(run.experiment, experiment, tta, folder / EXPERIMENT)
         runs.append(run._replace(experiment=experiment))
     return runs
 
 
-def _changed(
-    stored: Experiment, overrides: Sequence[str], tta: bool | None, path: Path
+def _checked(
+    stored: Experiment, experiment: Experiment, tta: bool | None, path: Path
 ) -> Experiment:
-    """The run's experiment with what may be changed of it."""
-    experiment: Experiment = overridden(stored, overrides)
+    """The changed experiment, if only what may be changed of a run differs, with its flips."""
     if experiment.recipe != stored.recipe:
         raise UserError("recipe.* is that of the checkpoint; override data.* and evaluation.* only")
     try:
@@ -227,6 +234,7 @@ def main(arguments: Sequence[str]) -> None:
         tta=options.tta,
         overrides=[*overrides, *options.overrides],
         classes=classes_for(folders, options.classes),
+        verify=not options.unverified,
     )
     count = f"{scores['cases']} case{'s' * (scores['cases'] != 1)}"
     report.print_scores(f"{folders[0]} step {scores['step']}, {scores['key']}, {count}", scores)

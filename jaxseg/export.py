@@ -57,6 +57,7 @@ def export(
     step: int | None = None,
     platforms: Sequence[str] | None = None,
     classes: Iterable[type] = (),
+    verify: bool = True,
 ) -> Artifact:
     """Write ``images [b *spatial c] -> probabilities [b *spatial k]``, parameters inside.
 
@@ -65,7 +66,8 @@ def export(
     the batch is, and the image has the size of ``evaluation.window``, else ``data.patch``. There
     is no sliding window in the artifact: the image passes whole. ``platforms=None`` is all of
     ``PLATFORMS`` for which the model can be lowered. ``step=None`` is the best checkpoint.
-    ``classes`` are the run's own classes. A network that finds objects gives what its recipe's
+    ``classes`` are the run's own classes; ``verify=False`` does not hold the checkpoint against its
+    digests. A network that finds objects gives what its recipe's
     predictor exports.
     """
     workdir, output = Path(workdir), Path(output)
@@ -74,7 +76,9 @@ def export(
             raise UserError(f"--platforms {name}: must be among {', '.join(KNOWN_PLATFORMS)}")
     if output.is_dir():
         raise UserError(f"--output {output}: a folder; name a file, such as model.stablehlo")
-    experiment, _, model, variables = checkpoint.opened(workdir, step, classes=classes)
+    experiment, _, model, variables = checkpoint.opened(
+        workdir, step, classes=classes, verify=verify
+    )
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
     if size > MOST_BYTES:
         raise UserError(
@@ -191,6 +195,7 @@ def main(arguments: Sequence[str]) -> None:
         step=options.step,
         platforms=wanted,
         classes=classes_for(options.workdir, options.classes),
+        verify=not options.unverified,
     )
     print(artifact)
 

@@ -15,6 +15,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,6 +25,7 @@ import numpy as np
 from jaxseg import command, disk, ensemble, process
 from jaxseg.checkpoint import Opened
 from jaxseg.data import images
+from jaxseg.data.intensities import Intensities
 from jaxseg.data.masks import parse_values
 from jaxseg.ensemble import Workdirs
 from jaxseg.errors import UserError
@@ -31,7 +33,7 @@ from jaxseg.experiment import Experiment
 from jaxseg.inputs import admit, inputs
 from jaxseg.predicted_file import Network, Predicted, Wanted, predicted, written
 from jaxseg.predictor import CaseResult, Gives, Segment, bounded, run
-from jaxseg.workdir import classes_for
+from jaxseg.workdir import INTENSITIES, classes_for
 
 Values = Sequence[int] | Literal["own"]
 """The number of each class in label maps; "own": that of the masks that the run was trained on."""
@@ -57,6 +59,7 @@ def predict(
     values: Values | None = None,
     overwrite: bool = False,
     classes: Iterable[type] = (),
+    verify: bool = True,
 ) -> list[Path]:
     """Label maps of a file, or of all images in a folder and below it; their paths.
 
@@ -67,7 +70,9 @@ def predict(
     ``overlay`` the prediction drawn over the image (of a stack its middle image, of a volume three
     planes). ``instances`` numbers the objects of each image in ``<stem>_instances``, told apart as
     the run's ``evaluation.instances`` says; a network that finds objects leaves that always.
-    ``values[k]`` is written for class k instead of k. ``classes`` are the runs' own classes.
+    ``values[k]`` is written for class k instead of k. ``classes`` are the runs' own classes;
+    ``verify=False`` does not hold the checkpoint against its digests. Images whose intensities lie
+    far from those of training are said in one line at the end.
     Raises UserError, before anything is written, where a file would be replaced (but for
     ``overwrite``) or two inputs share a name. A file that cannot be predicted keeps no other from
     it: one UserError names all such files when the rest is written. No file is ever half-written.
@@ -84,6 +89,7 @@ def predict(
         values=values,
         overwrite=overwrite,
         classes=classes,
+        verify=verify,
     )
     done = list(files)
     failed = [one.why for one in done if isinstance(one, Failed)]
@@ -105,9 +111,11 @@ def each(
     values: Values | None = None,
     overwrite: bool = False,
     classes: Iterable[type] = (),
+    verify: bool = True,
 ) -> Iterator[Predicted | Failed]:
     """``predict``, file by file as they are done; a single file that fails raises at once."""
-    runs = [_with_flips(one, tta) for one in ensemble.opened(workdir, step, classes=classes)]
+    opened = ensemble.opened(workdir, step, classes=classes, verify=verify)
+    runs = [_with_flips(one, tta) for one in opened]
     experiment = runs[0].experiment
     dataset = experiment.data.dataset
     wanted = Wanted(_values(values, dataset), overlay, probabilities)
@@ -118,7 +126,9 @@ def each(
     files, folder = inputs(input, output), Path(output)
     admit(files, folder, dataset.rank, suffixes, numbered=numbered, overwrite=overwrite)
     _say_unprepared(runs)
-    network = _network(runs, ("labels", "probabilities") if wanted.shares else ("labels",))
+    unlike = Unlike.to(workdir)
+    gives: Gives = ("labels", "probabilities") if wanted.shares else ("labels",)
+    network = _network(runs, gives, unlike)
     disk.folder(folder)
     for file, name in files:
         try:
@@ -130,6 +140,7 @@ def each(
             yield Failed(file, why if str(file) in why else f"{file}: {why}")
         else:  # what cannot be written ends all: the next file would not fit the disk either
             yield written(file, maps, folder / name, wanted)
+    unlike.say(len(files))
 
 
 # --- before the first image -----------------------------------------------------------------------
@@ -181,21 +192,57 @@ def _predictor(one: Opened) -> Any:
     return one.experiment.recipe.predictor(one.experiment.evaluation)
 
 
-def _network(runs: Sequence[Opened], gives: Gives) -> Network:
+@dataclass(frozen=True)
+class Unlike:
+    """Files whose intensities lie far from those that a run was trained on, and how."""
+
+    known: tuple[Intensities | None, ...]
+    """Of each run; None for one that has kept none."""
+    found: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def to(cls, workdir: Workdirs) -> "Unlike":
+        """Those of the runs, of which there is none yet."""
+        return cls(tuple(Intensities.read(d / INTENSITIES) for d in ensemble.listed(workdir)))
+
+    def look(self, number: int, image: np.ndarray, name: str) -> None:
+        """Take note of an image as run ``number`` sees it."""
+        known = self.known[number]
+        how = known.far(image) if known is not None else None
+        if how:
+            self.found.setdefault(name, how)
+
+    def say(self, count: int) -> None:
+        """One line on all of them."""
+        if self.found:
+            name, how = next(iter(self.found.items()))
+            logging.getLogger("jaxseg").warning(
+                f"{len(self.found)} of {count} files are unlike the images that the run was "
+                f"trained on, so their label maps may mean nothing: in {name}, {how}"
+            )
+
+
+def _network(runs: Sequence[Opened], gives: Gives, unlike: Unlike) -> Network:
     """A raw image to what the run predicts of it, or to the mean over several runs."""
+
+    def result(number: int, raw: np.ndarray, name: str, gives: Gives) -> CaseResult:
+        image = runs[number].experiment.data.image(raw, name=name)
+        unlike.look(number, image, name)
+        return _result(runs[number], image, gives)
 
     def network(raw: np.ndarray, name: str) -> CaseResult:
         if len(runs) == 1:
-            return _result(runs[0], raw, name, gives)
-        return ensemble.merged([_result(one, raw, name, ("probabilities",)) for one in runs])
+            return result(0, raw, name, gives)
+        shares = [result(n, raw, name, ("probabilities",)) for n in range(len(runs))]
+        return ensemble.merged(shares)
 
     return network
 
 
-def _result(one: Opened, raw: np.ndarray, name: str, gives: Gives) -> CaseResult:
-    """What one run predicts of a raw image, normalised and cut as it says."""
+def _result(one: Opened, image: np.ndarray, gives: Gives) -> CaseResult:
+    """What one run predicts of a normalised image, cut as it says."""
     data, model = one.experiment.data, one.model
-    case = {"image": data.image(raw, name=name)}
+    case = {"image": image}
     predictor = bounded(_predictor(one), model, case["image"].shape[:-1], data.patch)
     rows = {part: x[None] for part, x in predictor.prepare(model, case).items()}
     given = jax.device_get(run(predictor, model, one.variables, rows, gives))
@@ -224,6 +271,7 @@ def main(arguments: Sequence[str]) -> None:
         values=values if values in (None, "own") else parse_values(values),
         overwrite=options.overwrite,
         classes=classes_for(folders, options.classes),
+        verify=not options.unverified,
     )
     count = len(inputs(options.input, options.output))
     ended = list(_with_bar(files, count))

@@ -10,13 +10,14 @@ import pytest
 import tifffile
 from PIL import Image
 
-from jaxseg import checkpoint, command, disk, inference, record
+from jaxseg import checkpoint, command, digests, disk, inference, record
 from jaxseg.data import Folder, Synthetic, ZScore
 from jaxseg.data.images import read_mask
+from jaxseg.data.intensities import Intensities
 from jaxseg.errors import UserError
 from jaxseg.predict import main, predict
 from jaxseg.predicted_file import GAP
-from jaxseg.workdir import EXPERIMENT
+from jaxseg.workdir import EXPERIMENT, INTENSITIES
 from tests.made_run import draw, made_run
 
 
@@ -351,3 +352,41 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
         beside.write_text("half")
         raise ZeroDivisionError
     assert path.read_text() == "first" and names(tmp_path) == ["a.nii.gz"]
+
+
+# --- images that are not like those of training
+
+
+def test_images_far_from_those_of_training_are_said_in_one_line(color, tmp_path, caplog):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    known = Intensities.of([draw(20, 24, 3, seed=n) / 255 for n in range(4)])
+    known.write(color / INTENSITIES)
+    try:
+        for name, image in (("like.png", draw(20, 24, 3)), ("dim.png", draw(20, 24, 3) // 9)):
+            Image.fromarray(image).save(folder / name)
+        tifffile.imwrite(folder / "scaled.tif", draw(20, 24, 3).astype("f4"), photometric="rgb")
+        predict(color, folder, tmp_path / "out")
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert "2 of 3 files are unlike the images that the run was trained on" in line
+        assert "in " in line and "dim.png, channel 0 has mean 0.05" in line
+        caplog.clear()
+        predict(color, folder / "like.png", tmp_path / "again")
+        assert not caplog.records
+    finally:
+        (color / INTENSITIES).unlink()
+
+
+def test_a_damaged_checkpoint_is_used_only_where_that_is_said(color, tmp_path):
+    Image.fromarray(draw(20, 24, 3)).save(tmp_path / "a.png")
+    (path,) = (color / "checkpoints").glob(f"*/{digests.FILE}")
+    kept = path.read_text()
+    path.write_text('{"files": {}, "arrays": {}}')
+    words = ["--workdir", color, "--input", tmp_path / "a.png", "--output", tmp_path / "out"]
+    try:
+        with pytest.raises(UserError, match=r"is not what was saved.*there is no other checkpoint"):
+            main([str(word) for word in words])
+        main([str(word) for word in (*words, "--unverified")])
+    finally:
+        path.write_text(kept)
+    assert (tmp_path / "out" / "a.png").is_file()
