@@ -4,16 +4,17 @@ All of it is made, and refused, before anything is written.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
 
-from jaxseg import checkpoint, process, sharding
+from jaxseg import checkpoint, cost, process, report, sharding
 from jaxseg.data import train_batches
 from jaxseg.errors import UserError, first_line
+from jaxseg.evaluator import Evaluator
 from jaxseg.experiment import Experiment
 from jaxseg.progress import Progress
 from jaxseg.step import TrainState
@@ -30,6 +31,11 @@ class Compiled(NamedTuple):
     abstract: TrainState
     """Shapes, dtypes and shardings of the state."""
 
+    def ahead(self, example: Batch) -> "Compiled":
+        """The step compiled now, not at its first call; ``step.memory_analysis()`` then tells."""
+        traced: Any = self.step
+        return self._replace(step=traced.lower(self.abstract, self.place(example)).compile())
+
 
 def open_batches(experiment: Experiment, mesh: Mesh) -> Any:
     """This process's rows of the batches of the data and its streams, from the first one on."""
@@ -43,6 +49,20 @@ def open_batches(experiment: Experiment, mesh: Mesh) -> Any:
         seed=experiment.seed,
         rows_of=lambda size: sharding.local_rows(mesh, size),
     )
+
+
+def validates(experiment: Experiment) -> bool:
+    """Whether cases are held back to be scored; a data set says ``validation=0.0`` to have none."""
+    if getattr(experiment.data.dataset, "validation", None) != 0.0:
+        return True
+    if len(experiment.data.cases("validation")):
+        return True
+    if experiment.evaluation.patience is not None:
+        raise UserError(
+            "evaluation.patience waits for a better score, and data.dataset.validation=0.0 leaves "
+            "nothing to score; leave out one of the two"
+        )
+    return False
 
 
 def first_of(batches: Any) -> Batch:
@@ -78,6 +98,54 @@ def compile_step(experiment: Experiment, mesh: Mesh, example: Batch) -> Compiled
     with _traceable():
         step.trace(abstract, batch)
     return Compiled(step, lambda batch: sharding.put(mesh, batch, shapes), abstract)
+
+
+def opening(
+    experiment: Experiment,
+    mesh: Mesh,
+    batches: Any,
+    evaluator: Any,
+    state: TrainState,
+    progress: Progress,
+) -> list[str]:
+    """What is known of a run before its step is compiled, in lines for the log.
+
+    Labels are counted on the first process alone, before the first step alone.
+    """
+    cases = {"train": batches.cases}
+    if isinstance(evaluator, Evaluator):
+        cases["validation"] = len(evaluator)
+    new = progress.step == 0 and jax.process_index() == 0
+    lines = report.opening_lines(
+        mesh,
+        cases,
+        batches.shares() if new else None,
+        experiment.data.dataset.class_names,
+        cost.parameters(experiment.recipe.variables(state)),
+    )
+    if evaluator is None:
+        lines.append(
+            "no validation, by data.dataset.validation=0.0: nothing is scored, and the latest "
+            "checkpoint is the one to load"
+        )
+    return lines
+
+
+def announced(
+    compiled: Compiled, example: Batch, lines: Sequence[str], say: Callable[[str], None]
+) -> Compiled:
+    """The step compiled ahead; ``lines`` are said before, and after it what the compiler asks for.
+
+    Only the first process says anything.
+    """
+    primary = jax.process_index() == 0
+    for line in lines if primary else ():
+        say(line)
+    with report.clock("compiling", shown=primary) as clock:
+        compiled = compiled.ahead(example)
+    for line in report.compiled_lines(compiled.step, clock.seconds) if primary else ():
+        say(line)
+    return compiled
 
 
 def init(experiment: Experiment, mesh: Mesh, example: Batch) -> TrainState:

@@ -23,10 +23,16 @@ SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
 PROGRESS = "progress.png"
 SAMPLES = "samples.png"
+BATCH = "batch.png"
 EVENTS = "events.*"
+TRACKED = "trackers.json"
+PROFILE = "profile"
 LOCK = ".lock"
 
-OUTPUTS = (EXPERIMENT, METRICS, SUMMARY, EVALUATION, PROGRESS, SAMPLES, EVENTS, CHECKPOINTS)
+FOLDERS = (CHECKPOINTS, PROFILE)
+OUTPUTS = (
+    EXPERIMENT, METRICS, SUMMARY, EVALUATION, PROGRESS, SAMPLES, BATCH, EVENTS, TRACKED, *FOLDERS,
+)  # fmt: skip
 """Patterns of all that a run leaves, and that `clear` removes."""
 
 
@@ -74,7 +80,7 @@ def admit(experiment: Experiment, workdir: Path, *, resume: bool, overwrite: boo
         return
     for name in OUTPUTS:
         found = workdir / name
-        if found.exists() and found.is_dir() != (name == CHECKPOINTS):
+        if found.exists() and found.is_dir() != (name in FOLDERS):
             raise UserError(f"{found}: not what a run of jaxseg leaves there; move it away")
     if not resume and not overwrite:
         raise UserError(

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from jaxseg import disk, report
 from jaxseg.errors import UserError
-from jaxseg.report import Report, figures, log, records
+from jaxseg.evaluator import Sample
+from jaxseg.report import Report, curves, figures, log, records
 from jaxseg.types import IGNORE
 
 NAN = float("nan")
@@ -296,7 +297,8 @@ def test_samples_show_a_row_each_in_the_colors_of_the_classes(tmp_path, spatial)
     rng = np.random.default_rng(0)
     label = np.ones(spatial, np.int32)
     label[..., 0] = IGNORE
-    samples = [(rng.random((*spatial, 1), np.float32), label, np.full(spatial, 2, np.int32))] * 2
+    image, prediction = rng.random((*spatial, 1), np.float32), np.full(spatial, 2, np.int32)
+    samples = [Sample(image, label, prediction)] * 2
     path = tmp_path / "samples.png"
     report.write_samples(path, samples, ("background", "one", "two"))
     with Image.open(path) as picture:
@@ -314,14 +316,27 @@ def test_samples_of_nothing_and_progress_of_nothing_are_pictures_too(tmp_path):
 
 
 def test_each_panel_of_the_progress_has_its_curves():
-    names = ("loss", "dice_loss", "images_per_second", "learning_rate", "validation/dice")
-    panels = {title: [n for n in names if has(n)] for title, has in figures.PANELS.items()}
-    assert panels == {
-        "loss": ["loss", "dice_loss"],
-        "validation scores": ["validation/dice"],
+    line = {"step": 1, "loss": 2.0, "dice": 0.5, "gradient_norm": 9.0, "images_per_second": 3.0}
+    line |= {"learning_rate": 0.1, "validation/dice": 0.4, "validation/hd95": 17.0}
+    line |= {"validation/kappa": -0.1, "validation/hd95_cases_left_out": 2}
+    line |= {"validation/dice/a/b": 0.3, "validation/dice/c": 0.5, "validation/hd95/c": 9.0}
+    found = curves.panels([line, {"step": 2, "validation/dice": None}])
+    assert found == {
+        "loss": ["loss", "dice"],
+        "validation scores": ["validation/dice", "validation/kappa"],
+        "dice by class": ["validation/dice/a/b", "validation/dice/c"],
+        "validation scores of other scales": ["validation/hd95"],
         "images a second": ["images_per_second"],
         "learning rate": ["learning_rate"],
     }
+
+
+def test_the_best_step_is_the_first_of_the_highest_score():
+    lines = [
+        {"step": n, "validation/dice": v} for n, v in ((1, 0.2), (2, 0.7), (3, None), (4, 0.7))
+    ]
+    assert curves.best_step(lines, "dice") == 2
+    assert curves.best_step(lines, "iou") is None and curves.best_step(lines, None) is None
 
 
 def test_progress_is_drawn_with_gaps_where_scores_are_missing(tmp_path):
@@ -330,7 +345,9 @@ def test_progress_is_drawn_with_gaps_where_scores_are_missing(tmp_path):
             run.scalars(step, {"loss": 1 / step, "images_per_second": 9.0, "learning_rate": 0.1})
         run.evaluation(40, SCORES)
         run.evaluation(80, {**SCORES, "dice": NAN})
-    assert size_of(tmp_path / "progress.png") == (1100, 700)
+    assert size_of(tmp_path / "progress.png") == (1650, 700)  # five panels, three beside each other
+    with Image.open(tmp_path / "progress.png") as picture:
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 100, "nothing is drawn"
 
 
 def test_drawing_neither_imports_pyplot_nor_tensorflow():

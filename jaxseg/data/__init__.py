@@ -11,6 +11,7 @@ from jaxseg.data.isbi2012 import ISBI2012
 from jaxseg.data.normalize import Channels, Normalize, Percentile, Range, Unit, ZScore
 from jaxseg.data.pipeline import Batches, Data
 from jaxseg.data.protocols import DataSet, Source, check_data_set
+from jaxseg.data.shares import Shares
 from jaxseg.data.streams import Stream, check_streams, train_batches
 from jaxseg.data.synthetic import Synthetic
 from jaxseg.data.tfds import TFDS
@@ -42,6 +43,7 @@ __all__ = [
     "Normalize",
     "Percentile",
     "Range",
+    "Shares",
     "Source",
     "Stream",
     "Synthetic",

@@ -34,7 +34,7 @@ from jaxseg.data.sampling import (
     random_corner,
     takes_foreground,
 )
-from jaxseg.data.unseen import unseen, unseen_line
+from jaxseg.data.shares import Shares, shares
 from jaxseg.data.weight_map import WeightMap
 from jaxseg.errors import UserError, require
 from jaxseg.types import Batch, Objects
@@ -120,12 +120,12 @@ class Data:
             cases, patch, self.foreground, seed, fixed=self.patch is None, objects=self.objects
         )
         order = Order(positions, draw, seed, batch_size, first, last - first)
-        return Batches(order, self.workers, self.dataset.class_names)
+        return Batches(order, self.workers)
 
-    def cases(self, split: str) -> Cases:
-        """Whole normalised cases of a split, for evaluation: with their labels, always."""
+    def cases(self, split: str, labels: Labels = "needed") -> Cases:
+        """Whole normalised cases of a split; for evaluation with their labels, always."""
         self._refuse_impossible()
-        return Cases(self._open(split, self._reading("needed")))
+        return Cases(self._open(split, self._reading(labels)))
 
     def image(self, raw: np.ndarray, *, name: str) -> np.ndarray:
         """One raw image ``[*spatial c]`` as the network takes it; ``name`` is for errors."""
@@ -349,9 +349,8 @@ class Batches:
     worker processes, which otherwise complain when the interpreter ends.
     """
 
-    def __init__(self, order: Order, workers: int, class_names: Sequence[str] = ()):
+    def __init__(self, order: Order, workers: int):
         self._order = order
-        self._class_names = class_names
         self._workers = workers
         self._next = 0
         self._running: Any = None
@@ -386,16 +385,20 @@ class Batches:
         """The number of the batch that comes next."""
         return {"next_index": self._next}
 
-    def unseen(self) -> str | None:
-        """One line that names the classes without a pixel to train on; None where all have some.
+    @property
+    def cases(self) -> int:
+        """Number of cases to train on."""
+        return len(self._order.positions.numbers)
 
-        What is read for it is kept for the first epoch. Of labels that are hidden nothing is said.
+    def shares(self) -> Shares | None:
+        """The share of each class among the cases to train on; None where labels are hidden.
+
+        What is read for it is kept for the first epoch.
         """
         cases, numbers = self._order.draw.cases, self._order.positions.numbers
         if cases.reading.labels == "hidden":
             return None
-        absent = unseen(cases, numbers, cases.reading.num_classes)
-        return unseen_line(absent, self._class_names, len(numbers)) if absent else None
+        return shares(cases, numbers, cases.reading.num_classes)
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes to a batch, forward or back."""

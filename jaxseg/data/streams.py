@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxseg.data.pipeline import Batches, Data
+from jaxseg.data.shares import Shares
 from jaxseg.errors import UserError, require
 from jaxseg.types import Batch
 
@@ -88,9 +89,14 @@ class Joined:
         except UserError as error:
             raise UserError(f"streams.{name}: {error}") from error
 
-    def unseen(self) -> str | None:
-        """`Batches.unseen` of the main data."""
-        return self._main.unseen()
+    @property
+    def cases(self) -> int:
+        """Number of cases of the main data to train on."""
+        return self._main.cases
+
+    def shares(self) -> Shares | None:
+        """`Batches.shares` of the main data."""
+        return self._main.shares()
 
     def get_state(self) -> dict[str, Any]:
         """Where all of them stand, in what JSON can hold."""
