@@ -24,6 +24,8 @@ class Profiler:
         if self._steps is None:
             return
         first, last = self._steps
+        if done >= total:
+            raise UserError(f"--profile {first}:{last}: the run has made all of its steps")
         if not done < first <= last <= total:
             raise UserError(
                 f"--profile {first}:{last}: name steps from {done + 1} to {total}, the first one "

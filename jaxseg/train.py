@@ -51,6 +51,8 @@ def train(
     workdir, experiment = Path(workdir), record.canonical(experiment)
     check(experiment)
     report.check_trackers(log)
+    if writer and log:
+        raise UserError(f"log={log}: trackers are those of the run's own writer; leave out one")
     mesh = experiment.mesh.build()
     with contextlib.ExitStack() as stack:
         primary = jax.process_index() == 0

@@ -18,6 +18,8 @@ def test_steps_that_the_run_does_not_make_are_refused(tmp_path, steps):
     with pytest.raises(UserError, match=f"name steps from {done + 1} to 10"):
         Profiler(steps, tmp_path).check(done, 10)
     Profiler((done + 1, 10), tmp_path).check(done, 10)
+    with pytest.raises(UserError, match="has made all of its steps"):
+        Profiler(steps, tmp_path).check(10, 10)
 
 
 def test_only_the_steps_named_are_traced(tmp_path, monkeypatch):

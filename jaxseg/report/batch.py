@@ -93,8 +93,8 @@ def _legend(present: np.ndarray, class_names: Sequence[str], width: int) -> np.n
     entries, x, y = [], 0, 0
     for k in present.tolist():
         named = class_names[k] if class_names else f"class {k}"
-        name = "ignored" if k == IGNORE else str(named)
-        color = GREY if k == IGNORE else tuple(colors[k].tolist())
+        name = "ignored" if k == IGNORE else f"{named} (not drawn)" if k == 0 else str(named)
+        color = {IGNORE: GREY, 0: (PAPER,) * 3}.get(k, tuple(colors[k].tolist()))
         long = 2 * side + int(ImageDraw.Draw(Image.new("RGB", (1, 1))).textlength(name)) + GAP
         if x and x + long > width:
             x, y = 0, y + side + GAP

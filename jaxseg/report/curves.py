@@ -83,7 +83,9 @@ def _draw(axis: Any, title: str, names: Sequence[str], lines: Sequence[Line]) ->
         steps, values = zip(*found, strict=True) if found else ((), ())
         label = name.split("/", 2)[-1]
         axis.plot(steps, values, marker="." if len(found) < 50 else None, label=label)
-    if 1 < len(names) <= LABELLED:
+    scores = names[0].startswith(SCORES)
+    if len(names) <= LABELLED and (scores or len(names) > 1):
         axis.legend(fontsize="small")
-    if names[0].startswith(SCORES) and all(map(_within_one, curves.values())):
-        axis.set_ylim(min(0.0, axis.get_ylim()[0]), 1.0)
+    if scores and all(map(_within_one, curves.values())):
+        low = min((value for found in curves.values() for _, value in found), default=0.0)
+        axis.set_ylim(min(0.0, 1.05 * low), 1.0)

@@ -109,6 +109,8 @@ class Report:
                 call(tracker)
             except Exception as error:  # they raise what their servers say
                 self._trackers.remove(tracker)
+                with contextlib.suppress(Exception):
+                    tracker.close(failed=True)
                 why = f"{type(error).__name__}: {first_line(error)}"
                 self.message(f"{tracker.name} has failed and is left out from here on: {why}")
 

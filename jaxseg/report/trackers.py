@@ -189,5 +189,9 @@ def _flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _key(name: str) -> str:
-    """A name of the characters that MLflow takes."""
-    return re.sub(r"[^\w\-. /]", "_", name)
+    """A name of the characters that MLflow takes, with one slash at most.
+
+    In MLflow's folders ``validation/dice`` is a file, in which there is no ``dice/nucleus``.
+    """
+    head, slash, rest = re.sub(r"[^\w\-. /]", "_", name).partition("/")
+    return head + slash + rest.replace("/", ".")

@@ -9,6 +9,7 @@ import pytest
 
 from jaxseg.errors import UserError
 from jaxseg.report import Report, check_trackers, open_trackers, trackers
+from jaxseg.train import train
 
 CONFIG = {"steps": 4, "recipe": {"losses": {"dice": {"weight": 1.0}}}, "data": {"patch": (16, 16)}}
 
@@ -90,7 +91,7 @@ def test_mlflow_hears_parameters_numbers_pictures_and_the_end(tmp_path, monkeypa
         ),
     ]
     assert ("log_metrics", ({"loss": 0.5},), {"step": 3}) in calls
-    assert calls[3][1][0]["validation/dice/a _b_"] == 0.25, "MLflow takes no brackets"
+    assert calls[3][1][0] == {"validation/dice": 0.25, "validation/dice.a _b_": 0.25}
     name, (image, file), _ = calls[-2]
     assert name == "log_image" and file == "samples_00000003.png" and image.shape == (4, 5, 3)
     assert calls[-1] == ("end_run", (), {"status": "FINISHED"})
@@ -130,7 +131,8 @@ def test_a_tracker_that_fails_is_said_once_and_the_run_goes_on(tmp_path, monkeyp
     follow(run_of(tmp_path, ["wandb"]), tmp_path)
     said = capsys.readouterr().out
     assert said.count("wandb has failed and is left out from here on: ConnectionError") == 1
-    assert "second line" not in said and [name for name, *_ in calls] == ["init"]
+    assert "second line" not in said and [name for name, *_ in calls] == ["init", "finish"]
+    assert calls[-1][2] == {"exit_code": 1}
     assert '"loss": 0.5' in (tmp_path / "metrics.jsonl").read_text()
 
 
@@ -151,3 +153,34 @@ def test_a_package_that_is_missing_or_a_folder_is_named_with_what_to_install(mon
         check_trackers(["wandbb"])
     wandb(monkeypatch)
     check_trackers(["wandb"])
+
+
+def test_tensorboard_has_pictures_too(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    follow(run_of(tmp_path, []), tmp_path)
+    (path,) = tmp_path.glob("events.*")
+    data, at, found = path.read_bytes(), 0, {}
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 8], "little")
+        event = Event.FromString(data[at + 12 : at + 12 + length])
+        at += 12 + length + 4
+        found |= {value.tag: (event.step, value.image) for value in event.summary.value}
+    step, image = found["samples"]
+    assert (step, image.height, image.width, image.colorspace) == (3, 4, 5, 3)
+
+
+def test_trackers_of_a_writer_that_is_handed_in_are_refused(tiny, tmp_path, monkeypatch):
+    wandb(monkeypatch)
+    with Report(tmp_path / "mine", total_steps=1) as writer:
+        with pytest.raises(UserError, match="leave out one"):
+            train(tiny(), tmp_path / "run", log=["wandb"], writer=writer)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_the_command_line_is_followed(tiny, tmp_path, monkeypatch):
+    calls = wandb(monkeypatch)
+    train(tiny(steps=2), tmp_path, log=["wandb"])
+    names = [name for _, given, _ in calls if given for name in given[0]]
+    assert calls[0][2]["config"]["steps"] == 2 and {"batch", "samples", "loss"} <= set(names)
+    assert calls[-1] == ("finish", (), {"exit_code": 0})
