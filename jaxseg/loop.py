@@ -16,7 +16,7 @@ from jaxseg.evaluator import Sample
 from jaxseg.experiment import Experiment
 from jaxseg.metrics import Evaluated
 from jaxseg.progress import Progress
-from jaxseg.report import Pace, environment, fetched, write_batch, write_samples
+from jaxseg.report import Pace, check_trackers, environment, fetched, write_batch, write_samples
 from jaxseg.step import TrainState
 from jaxseg.types import Batch
 from jaxseg.workdir import BATCH, SAMPLES, SUMMARY
@@ -75,6 +75,18 @@ class Writer(Protocol):
         ...
 
 
+def check_writer(writer: Any, log: Sequence[str]) -> None:
+    """Refuse a writer that lacks a method, before it is missed, and trackers that cannot be had."""
+    check_trackers(log)
+    if writer is None:
+        return
+    missing = [name for name in vars(Writer) if name[0] != "_" and not hasattr(writer, name)]
+    if missing:
+        raise UserError(f"writer: {type(writer).__name__} has no {', '.join(missing)}")
+    if log:
+        raise UserError(f"log={log}: trackers are those of the run's own writer; leave out one")
+
+
 @runtime_checkable
 class Saves(Protocol):
     """Where a run's checkpoints go: `jaxseg.checkpoint.Saver`, or one's own."""
@@ -106,15 +118,21 @@ class Loop:
         evaluator: Evaluate | None,
         writer: Writer,
         saver: Saves,
+        *,
+        began: float,
     ) -> None:
-        """``progress`` is that of the checkpoint the run goes on from; None evaluates nothing."""
+        """``progress`` is that of the checkpoint the run goes on from; None evaluates nothing.
+
+        ``began`` is when the compiler was asked, by ``time.perf_counter()``: the run's seconds
+        count from there.
+        """
         self._experiment, self._recipe = experiment, experiment.scheduled
         self._workdir, self._progress, self._before = workdir, progress, progress.seconds
         self._evaluator, self._writer, self._saver = evaluator, writer, saver
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
         self._since: list[dict[str, float]] = []
         self._evaluated: tuple[int, Mapping[str, Any], list[Sample]] | None = None
-        self._started, self._drawn = time.perf_counter(), time.monotonic()
+        self._began, self._drawn = began, time.monotonic()
         self._pace = Pace(experiment.batch_size)
 
     def log(self, number: int, scalars: dict[str, jax.Array]) -> None:
@@ -228,7 +246,7 @@ class Loop:
     @property
     def _seconds(self) -> float:
         """Seconds of the run, with those before it was resumed."""
-        return self._before + time.perf_counter() - self._started
+        return self._before + time.perf_counter() - self._began
 
     def summary(self, compilations: list[float], stopped: str | None) -> dict[str, Any]:
         """Wait for the last checkpoint, then write summary.json, samples.png and the last lines.

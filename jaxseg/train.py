@@ -2,7 +2,8 @@
 
 import argparse
 import contextlib
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from jaxseg.checkpoint import Saver
 from jaxseg.errors import UserError
 from jaxseg.evaluator import Evaluator
 from jaxseg.experiment import Experiment, check
-from jaxseg.loop import Evaluate, Loop, Saves, Writer
+from jaxseg.loop import Evaluate, Loop, Saves, Writer, check_writer
 from jaxseg.overrides import overridden
 from jaxseg.profiler import Profiler, steps_of
 from jaxseg.progress import Progress
@@ -50,9 +51,7 @@ def train(
     """
     workdir, experiment = Path(workdir), record.canonical(experiment)
     check(experiment)
-    report.check_trackers(log)
-    if writer and log:
-        raise UserError(f"log={log}: trackers are those of the run's own writer; leave out one")
+    check_writer(writer, log)
     mesh = experiment.mesh.build()
     with contextlib.ExitStack() as stack:
         primary = jax.process_index() == 0
@@ -80,7 +79,7 @@ def train(
         stack.callback(profiler.close)
         lines = session.opening(experiment, mesh, batches, evaluator, state, progress)
         lines += [f"init_from.{name}: {of}" for name, of in taken.items()]
-        say = writer.message if writer else report.say
+        say, began = writer.message if writer else report.say, time.perf_counter()
         compiled = session.announced(compiled, example, lines, say)
         if dry_run:
             return {"step": progress.step}
@@ -93,42 +92,57 @@ def train(
         if primary:
             record.write_json(experiment, workdir / folder.EXPERIMENT)
         writer = writer or stack.enter_context(
-            _report(workdir, experiment, progress.step, trackers)
+            Report(
+                workdir,
+                total_steps=experiment.steps,
+                resume_step=progress.step,
+                enabled=primary,
+                best=experiment.checkpoint.best,
+                trackers=trackers,
+            )
         )
         if progress.step == 0:
             state = session.init(experiment, mesh, example)
             state = init_from.put(experiment, state, taken)
-        loop = Loop(experiment, workdir, progress, evaluator, writer, saver)
+        loop = Loop(experiment, workdir, progress, evaluator, writer, saver, began=began)
         stopping = stack.enter_context(process.stop_requests())
         stack.enter_context(jax.transfer_guard("disallow"))  # an array moved by mistake ends here
-        stopped = "patience" if loop.out_of_patience and progress.step < experiment.steps else None
-        for number in () if stopped else range(progress.step + 1, experiment.steps + 1):
-            state = _step(number, compiled, state, batches, loop, profiler)
-            last = number == experiment.steps
-            stopped = stopping(number) or ("until" if number == until else None)
-            if last or number % experiment.evaluation.every == 0:
-                loop.evaluate(number, state)
-            stopped = stopped or ("patience" if loop.out_of_patience else None)
-            due = last or stopped or number % experiment.checkpoint.every == 0
-            if due or loop.improved(number):
-                loop.save(number, state, batches.get_state())
-            if stopped:
-                stopped = None if last else stopped
-                break
+
+        def ends(number: int) -> str | None:
+            return stopping(number) or ("until" if number == until else None)
+
+        first = progress.step + 1
+        stopped = _steps(first, experiment, compiled, state, batches, loop, profiler, ends)
         return loop.summary(compilations, stopped)
 
 
-def _report(
-    workdir: Path, experiment: Experiment, step: int, trackers: Sequence[report.Tracker]
-) -> Report:
-    return Report(
-        workdir,
-        total_steps=experiment.steps,
-        resume_step=step,
-        enabled=jax.process_index() == 0,
-        best=experiment.checkpoint.best,
-        trackers=trackers,
-    )
+def _steps(
+    first: int,
+    experiment: Experiment,
+    compiled: session.Compiled,
+    state: TrainState,
+    batches: Any,
+    loop: Loop,
+    profiler: Profiler,
+    ends: Callable[[int], str | None],
+) -> str | None:
+    """Make the steps from ``first`` on; what ended them before the last one, if anything did."""
+    stopped = "patience" if loop.out_of_patience and first <= experiment.steps else None
+    for number in () if stopped else range(first, experiment.steps + 1):
+        state = _step(number, compiled, state, batches, loop, profiler)
+        last = number == experiment.steps
+        stopped = ends(number)
+        if last or number % experiment.evaluation.every == 0:
+            loop.evaluate(number, state)
+        stopped = stopped or ("patience" if loop.out_of_patience else None)
+        due = last or stopped or number % experiment.checkpoint.every == 0
+        if due or loop.improved(number):
+            loop.save(number, state, batches.get_state())
+        if last:
+            return None
+        if stopped:
+            break
+    return stopped
 
 
 def _step(

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from jaxseg import checkpoint
+from jaxseg.errors import UserError
 from jaxseg.evaluator import Sample
+from jaxseg.loop import check_writer
 from jaxseg.metrics import Confusion, Evaluated
 from jaxseg.progress import Progress
 from jaxseg.train import train
@@ -85,6 +87,15 @@ def test_evaluator_writer_and_saver_can_be_handed_in(tiny, tmp_path):
     assert scores["dice"] == pytest.approx(0.7, 0.01)
     assert last.data == {"next_index": 6}
     assert not checkpoint.steps(tmp_path) and not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_writer_that_lacks_a_method_is_refused_before_it_is_missed():
+    class Mute:
+        message = progress = scalars = evaluation = print
+
+    with pytest.raises(UserError, match="^writer: Mute has no picture, finish$"):
+        check_writer(Mute(), ())
+    check_writer(Written(), ())
 
 
 def test_an_array_that_moves_by_mistake_ends_the_run(tiny, tmp_path):

@@ -177,6 +177,8 @@ def test_two_processes_equal_one(tiny, tmp_path):
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
     train(experiment, tmp_path / "one")
+    pictures = [(tmp_path / w / "batch.png").read_bytes() for w in ("one", "two")]
+    assert pictures[0] == pictures[1]
     abstract = checkpoint.abstract_state(experiment)
     one, two = (checkpoint.restore(tmp_path / w, 4, abstract)[0] for w in ("one", "two"))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
