@@ -12,6 +12,11 @@ from jaxseg.errors import UserError
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+EXIT_CODES = (
+    "exit codes: 0 done, 1 some of the files could not be used, 2 bad input (one line says what), "
+    "130 stopped by SIGINT (Ctrl-C), 143 by SIGTERM"
+)
+
 
 def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> None:
     """Run a command: exit code 0 on success, 2 and one line on stderr on a user's mistake.
@@ -43,14 +48,27 @@ def run(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None =
 
 
 def parser(**fields: Any) -> argparse.ArgumentParser:
-    """An ArgumentParser whose complaint is a UserError, so one line, instead of the usage."""
-    made = argparse.ArgumentParser(**fields)
+    """An ArgumentParser whose complaint is a UserError, so one line, instead of the usage.
+
+    Below its own epilog stand the exit codes of all commands.
+    """
+    epilog = "\n\n".join(filter(None, (fields.pop("epilog", None), EXIT_CODES)))
+    kind = fields.pop("formatter_class", Paragraphs)
+    made = argparse.ArgumentParser(epilog=epilog, formatter_class=kind, **fields)
 
     def refuse(message: str) -> NoReturn:
         raise UserError(f"{message}; `{made.prog} --help` lists all options")
 
     made.error = refuse
     return made
+
+
+class Paragraphs(argparse.HelpFormatter):
+    """Wraps each paragraph of a description or an epilog on its own."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = text.split("\n\n")
+        return "\n\n".join(super(Paragraphs, self)._fill_text(p, width, indent) for p in parts)
 
 
 def of_a_run(made: argparse.ArgumentParser, *, step: str) -> None:

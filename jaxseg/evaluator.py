@@ -29,11 +29,18 @@ Rows = dict[str, Any]
 
 
 class Sample(NamedTuple):
-    """One case for the eye: ``image [*spatial c]``, ``label`` and ``prediction [*spatial]``."""
+    """One case for the eye: ``image [*spatial c]``, ``label`` and ``prediction [*spatial]``.
+
+    ``dice`` is the mean over its classes but the background; None where there are none. ``worst``
+    marks those that are shown because theirs is the lowest.
+    """
 
     image: np.ndarray
     label: np.ndarray
     prediction: np.ndarray
+    name: str = ""
+    dice: float | None = None
+    worst: bool = False
 
 
 class Evaluator:
@@ -70,6 +77,10 @@ class Evaluator:
         self._plan = self._planned()
         classes = self._dataset.num_classes, self._dataset.class_names
         self._background = background_classes(*classes)
+
+    def __len__(self) -> int:
+        """Number of cases of the split."""
+        return len(self._cases)
 
     def check(self, variables: Any) -> None:
         """Refuse a network that the predictor cannot apply; ``variables`` may be abstract."""
@@ -131,13 +142,15 @@ class Evaluator:
         ]
 
     def __call__(self, variables: Any, samples: int = 0) -> tuple[Evaluated, list[Sample]]:
-        """The records of all cases, and the first few predictions.
+        """The records of all cases; of ``samples`` the first predictions, and as many worst ones.
 
-        ``variables`` lie on the evaluator's mesh, or on one device.
+        The worst are those of the lowest Dice of the rest, the lowest first; of several processes
+        each has its own samples. ``variables`` lie on the evaluator's mesh, or on one device.
         """
         variables = sharding.replicated_copy(self._mesh, variables)
         records: dict[int, dict[str, Any]] = {}
         shown: list[Sample] = []
+        worst: list[Sample] = []
         for numbers, cases, given in self._ahead(variables, samples):
             local = jax.tree.map(_local, given)
             for row, (number, case) in enumerate(zip(numbers, cases, strict=True)):
@@ -145,19 +158,23 @@ class Evaluator:
                 result = self._predictor.result(of_case, case)
                 with jax.transfer_guard("allow"):  # a score of one's own may compute anywhere
                     records[number] = self._record(case, result)
-                if len(shown) < samples and result.labels is not None:
-                    shown.append(Sample(case["image"], case["label"], result.labels))
+                if not samples or result.labels is None:
+                    continue
+                sample = self._sample(case, result.labels, records[number]["confusion"])
+                if len(shown) < samples:
+                    shown.append(sample)
+                elif sample.dice is not None:
+                    worst = sorted([*worst, sample._replace(worst=True)], key=_dice)[:samples]
+        shown += worst
         with jax.transfer_guard("allow"):  # between processes
             return self._evaluated(_gathered(records)), shown
 
     def _ahead(self, variables: Any, samples: int) -> Iterator[tuple[list[int], list, Rows]]:
         """Numbers, cases and results of each batch, while the device computes the next one."""
-        before, seen = None, 0
+        before, wanted = None, self._gives
+        if samples and "labels" not in wanted:  # which are the worst is known at the end alone
+            wanted = (*wanted, "labels")
         for numbers, cases, rows in self._batches():
-            wanted = self._gives
-            if seen < samples and "labels" not in wanted:
-                wanted = (*wanted, "labels")
-            seen += len(cases)
             with jax.set_mesh(self._mesh):
                 given = _apply(self._predictor, self._model, variables, rows, wanted)
             if before is not None:
@@ -165,6 +182,14 @@ class Evaluator:
             before = numbers, cases, given
         if before is not None:
             yield before
+
+    def _sample(self, case: Rows, labels: np.ndarray, confusion: np.ndarray) -> Sample:
+        matrix = np.asarray(confusion, np.int64)
+        dice = np.asarray(Confusion(matrix=matrix).dice())  # pyright: ignore[reportCallIssue]
+        some = np.delete(dice, self._background)
+        some = some[np.isfinite(some)]
+        mean = float(some.mean()) if some.size else None
+        return Sample(case["image"], case["label"], labels, case["name"], mean)
 
     def _record(self, case: dict[str, Any], result: CaseResult) -> Rows:
         """All that the scores of one case are made of."""
@@ -245,6 +270,11 @@ def _apply(predictor: Predictor, model: Any, variables: Any, rows: Rows, gives: 
     """The predictor on a batch; each process keeps the rows that it has read."""
     given = predictor.apply(model, sharding.gathered(variables), rows, gives)
     return jax.lax.with_sharding_constraint(given, PartitionSpec(sharding.ROWS))
+
+
+def _dice(sample: Sample) -> float:
+    assert sample.dice is not None
+    return sample.dice
 
 
 def _local(x: jax.Array) -> np.ndarray:

@@ -11,17 +11,24 @@ import jax
 import numpy as np
 
 from jaxseg import disk
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, first_line
 from jaxseg.evaluator import Sample
 from jaxseg.experiment import Experiment
 from jaxseg.metrics import Evaluated
 from jaxseg.progress import Progress
-from jaxseg.report import Pace, environment, write_samples
+from jaxseg.report import Pace, check_trackers, environment, fetched, write_batch, write_samples
 from jaxseg.step import TrainState
-from jaxseg.workdir import SAMPLES, SUMMARY
+from jaxseg.types import Batch
+from jaxseg.workdir import BATCH, SAMPLES, SUMMARY
 
 LOG_EVERY = 10
 """Steps between two lines of metrics.jsonl; their scalars are means over these steps."""
+
+SHOWN = 3
+"""The first cases in samples.png, and as many of the worst."""
+
+SAMPLES_SECONDS = 300.0
+"""samples.png is drawn after an evaluation, no more often than this, and at the end."""
 
 FINITE = {"loss": "loss", "gradient_norm": "gradient"}
 """Scalars without which a run has gone wrong, where a recipe has them, and what they are of.
@@ -30,7 +37,7 @@ After a gradient of NaN the parameters are NaN: a checkpoint of that step would 
 """
 
 Evaluate = Callable[..., tuple[Evaluated, list[Sample]]]
-"""``(variables, samples=n)`` -> scores of the validation split, and the first n predictions."""
+"""``(variables, samples=n)`` -> scores of the validation split; the first and the worst n cases."""
 
 
 @runtime_checkable
@@ -55,6 +62,10 @@ class Writer(Protocol):
         """The scores of an evaluation; ``metrics`` are those to show."""
         ...
 
+    def picture(self, step: int, path: str | Path) -> None:
+        """A picture of the workdir has been drawn."""
+        ...
+
     def message(self, text: str) -> None:
         """A line for the user."""
         ...
@@ -62,6 +73,18 @@ class Writer(Protocol):
     def finish(self, summary: Mapping[str, Any], metrics: Sequence[str] = ("dice", "iou")) -> None:
         """The run has ended."""
         ...
+
+
+def check_writer(writer: Any, log: Sequence[str]) -> None:
+    """Refuse a writer that lacks a method, before it is missed, and trackers that cannot be had."""
+    check_trackers(log)
+    if writer is None:
+        return
+    missing = [name for name in vars(Writer) if name[0] != "_" and not hasattr(writer, name)]
+    if missing:
+        raise UserError(f"writer: {type(writer).__name__} has no {', '.join(missing)}")
+    if log:
+        raise UserError(f"log={log}: trackers are those of the run's own writer; leave out one")
 
 
 @runtime_checkable
@@ -90,19 +113,26 @@ class Loop:
     def __init__(
         self,
         experiment: Experiment,
+        workdir: Path,
         progress: Progress,
-        evaluator: Evaluate,
+        evaluator: Evaluate | None,
         writer: Writer,
         saver: Saves,
+        *,
+        began: float,
     ) -> None:
-        """``progress`` is that of the checkpoint the run goes on from."""
+        """``progress`` is that of the checkpoint the run goes on from; None evaluates nothing.
+
+        ``began`` is when the compiler was asked, by ``time.perf_counter()``: the run's seconds
+        count from there.
+        """
         self._experiment, self._recipe = experiment, experiment.scheduled
-        self._progress, self._before = progress, progress.seconds
+        self._workdir, self._progress, self._before = workdir, progress, progress.seconds
         self._evaluator, self._writer, self._saver = evaluator, writer, saver
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
         self._since: list[dict[str, float]] = []
         self._evaluated: tuple[int, Mapping[str, Any], list[Sample]] | None = None
-        self._started = time.perf_counter()
+        self._began, self._drawn = began, time.monotonic()
         self._pace = Pace(experiment.batch_size)
 
     def log(self, number: int, scalars: dict[str, jax.Array]) -> None:
@@ -142,11 +172,26 @@ class Loop:
         means = {name: float(np.mean(values)) for name, values in measured.items() if values}
         self._writer.scalars(number, {**means, "images_per_second": self._pace.lap(count)})
 
+    def show(self, number: int, state: TrainState, batch: Batch) -> None:
+        """Draw batch.png of what the network is about to see; no failure of that ends a run."""
+        path = self._workdir / BATCH
+        try:
+            with jax.transfer_guard("allow"):  # a recipe of one's own may draw as it likes
+                examples = fetched(self._recipe, state, batch)
+            if jax.process_index() == 0:
+                write_batch(path, examples, self._experiment.data.dataset.class_names)
+                self._writer.picture(number, path)
+        except Exception as error:  # recipes and disks raise what they like
+            why = f"{type(error).__name__}: {first_line(error)}"
+            self._writer.message(f"{path} could not be drawn ({why})")
+
     def evaluate(self, number: int, state: TrainState) -> None:
-        """Score the validation split and say so."""
+        """Score the validation split, where there is one, and say so."""
+        if self._evaluator is None:
+            return
         self.flush()
         self._pace.pause()
-        evaluated, samples = self._evaluator(self._recipe.variables(state), samples=4)
+        evaluated, samples = self._evaluator(self._recipe.variables(state), samples=SHOWN)
         names = self._experiment.data.dataset.class_names
         with jax.transfer_guard("allow"):  # a score of one's own may compute anywhere
             scores = evaluated.scores(names)
@@ -154,7 +199,24 @@ class Loop:
         self._writer.evaluation(number, scores, names, self._experiment.evaluation.names)
         best = self._experiment.checkpoint.best
         self._progress = self._progress.evaluated(number, scores, best)
+        if self.out_of_patience and number < self._experiment.steps:
+            patience = self._experiment.evaluation.patience
+            self._writer.message(
+                f"early stopping at step {number}: {self._progress.highest(best)} for {patience} "
+                "evaluations (evaluation.patience)"
+            )
+        if time.monotonic() - self._drawn > SAMPLES_SECONDS:
+            self._draw()
         self._pace.go_on()
+
+    def _draw(self) -> None:
+        """Draw samples.png of the last evaluation, where there was one."""
+        self._drawn, path = time.monotonic(), self._workdir / SAMPLES
+        if self._evaluated is None or jax.process_index() > 0:
+            return
+        number, _, samples = self._evaluated
+        write_samples(path, samples, self._experiment.data.dataset.class_names)
+        self._writer.picture(number, path)
 
     @property
     def out_of_patience(self) -> bool:
@@ -184,10 +246,14 @@ class Loop:
     @property
     def _seconds(self) -> float:
         """Seconds of the run, with those before it was resumed."""
-        return self._before + time.perf_counter() - self._started
+        return self._before + time.perf_counter() - self._began
 
-    def summary(self, workdir: Path, compilations: list[float]) -> dict[str, Any]:
-        """Wait for the last checkpoint, then write summary.json, samples.png and the last line."""
+    def summary(self, compilations: list[float], stopped: str | None) -> dict[str, Any]:
+        """Wait for the last checkpoint, then write summary.json, samples.png and the last lines.
+
+        ``stopped`` says what ended the run before its last step, if anything did: "SIGINT",
+        "SIGTERM", "patience" or "until".
+        """
         self.flush()
         self._saver.wait()
         progress = self._progress
@@ -198,12 +264,11 @@ class Loop:
             "seconds": self._seconds,
             "images_per_second": self._pace.overall,
             "compilations": len(compilations),
+            "stopped": stopped,
             **environment(),
         }
         if jax.process_index() == 0:
-            disk.write_json(workdir / SUMMARY, summary)
-            if self._evaluated is not None:
-                names = self._experiment.data.dataset.class_names
-                write_samples(workdir / SAMPLES, self._evaluated[2], names)
+            disk.write_json(self._workdir / SUMMARY, summary)
+            self._draw()
             self._writer.finish(summary, self._experiment.evaluation.names)
         return summary

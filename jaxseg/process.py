@@ -27,14 +27,15 @@ def join(
 
 
 @contextlib.contextmanager
-def stop_requests() -> Iterator[Callable[[int], bool]]:
-    """A function that tells, after a step, whether SIGTERM or SIGINT asked to stop.
+def stop_requests() -> Iterator[Callable[[int], str | None]]:
+    """A function that gives, after a step, the signal that asked to stop: "SIGTERM" or "SIGINT".
 
     Processes of one run agree on the step through JAX's preemption service, which owns SIGTERM
     there. A second SIGINT interrupts at once.
     """
     if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point
+        agreed = multihost_utils.reached_preemption_sync_point
+        yield lambda step: "SIGTERM" if agreed(step) else None
         return
     asked: list[int] = []
 
@@ -48,10 +49,16 @@ def stop_requests() -> Iterator[Callable[[int], bool]]:
     except ValueError:  # not the main thread: whoever runs us there owns the signals
         old = {}
     try:
-        yield lambda _step: bool(asked)
+        yield lambda _step: signal.Signals(asked[0]).name if asked else None
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def exit_code(stopped: str | None) -> int:
+    """The exit code of a run: 128 and the signal's number where one has stopped it, else 0."""
+    number = signal.Signals.__members__.get(stopped or "")
+    return 128 + number if number else 0
 
 
 @contextlib.contextmanager

@@ -42,6 +42,12 @@ class Progress:
         """Whether that many evaluations have passed without a better one."""
         return patience is not None and self.worse >= patience
 
+    def highest(self, best: str | None) -> str:
+        """What early stopping says of the score that it waits for."""
+        if self.best is None:
+            return f"{best} has not been a number"
+        return f"{best} has not risen above {self.best:.4f} (step {self.best_step})"
+
     def to_json(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the state."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

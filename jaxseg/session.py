@@ -5,16 +5,17 @@ All of it is made, and refused, before anything is written.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
 
-from jaxseg import checkpoint, fields, process, record, sharding
+from jaxseg import checkpoint, cost, fields, process, record, report, sharding
 from jaxseg.data import Auto, Data, train_batches
 from jaxseg.errors import UserError, first_line
+from jaxseg.evaluator import Evaluator
 from jaxseg.experiment import Experiment
 from jaxseg.progress import Progress
 from jaxseg.step import TrainState
@@ -31,6 +32,11 @@ class Compiled(NamedTuple):
     """Puts this process's rows on the mesh."""
     abstract: TrainState
     """Shapes, dtypes and shardings of the state."""
+
+    def ahead(self, example: Batch) -> "Compiled":
+        """The step compiled now, not at its first call; ``step.memory_analysis()`` then tells."""
+        traced: Any = self.step
+        return self._replace(step=traced.lower(self.abstract, self.place(example)).compile())
 
 
 def fitted(experiment: Experiment, workdir: Path, *, resume: bool) -> Experiment:
@@ -74,6 +80,20 @@ def open_batches(experiment: Experiment, mesh: Mesh) -> Any:
     )
 
 
+def validates(experiment: Experiment) -> bool:
+    """Whether cases are held back to be scored; a data set says ``validation=0.0`` to have none."""
+    if getattr(experiment.data.dataset, "validation", None) != 0.0:
+        return True
+    if len(experiment.data.cases("validation")):
+        return True
+    if experiment.evaluation.patience is not None:
+        raise UserError(
+            "evaluation.patience waits for a better score, and data.dataset.validation=0.0 leaves "
+            "nothing to score; leave out one of the two"
+        )
+    return False
+
+
 def first_of(batches: Any) -> Batch:
     """The next batch, which stays the next one."""
     before = batches.get_state()
@@ -109,6 +129,55 @@ def compile_step(experiment: Experiment, mesh: Mesh, example: Batch) -> Compiled
     return Compiled(step, lambda batch: sharding.put(mesh, batch, shapes), abstract)
 
 
+def opening(
+    experiment: Experiment,
+    mesh: Mesh,
+    batches: Any,
+    evaluator: Any,
+    state: TrainState,
+    progress: Progress,
+) -> list[str]:
+    """What is known of a run before its step is compiled, in lines for the log.
+
+    Labels are counted on the first process alone, before the first step alone.
+    """
+    cases = {"train": batches.cases}
+    if isinstance(evaluator, Evaluator):
+        cases["validation"] = len(evaluator)
+    new = progress.step == 0 and jax.process_index() == 0
+    lines = report.opening_lines(
+        mesh,
+        cases,
+        batches.shares() if new else None,
+        experiment.data.dataset.class_names,
+        cost.parameters(experiment.recipe.variables(state)),
+    )
+    lines += batches.scale_lines() if new else []
+    if evaluator is None:
+        lines.append(
+            "no validation, by data.dataset.validation=0.0: nothing is scored, and the latest "
+            "checkpoint is the one to load"
+        )
+    return lines
+
+
+def announced(
+    compiled: Compiled, example: Batch, lines: Sequence[str], say: Callable[[str], None]
+) -> Compiled:
+    """The step compiled ahead; ``lines`` are said before, and after it what the compiler asks for.
+
+    Only the first process says anything.
+    """
+    primary = jax.process_index() == 0
+    for line in lines if primary else ():
+        say(line)
+    with report.clock("compiling", shown=primary) as clock:
+        compiled = compiled.ahead(example)
+    for line in report.compiled_lines(compiled.step, clock.seconds) if primary else ():
+        say(line)
+    return compiled
+
+
 def init(experiment: Experiment, mesh: Mesh, example: Batch) -> TrainState:
     """The state of step 0, on the mesh; random bits do not depend on the mesh."""
     recipe, shapes = experiment.scheduled, _global(example, experiment)
@@ -120,15 +189,18 @@ def init(experiment: Experiment, mesh: Mesh, example: Batch) -> TrainState:
     return jax.jit(create, out_shardings=placed)()
 
 
-def restored(workdir: Path, abstract: TrainState, batches: Any) -> tuple[TrainState, Progress]:
+def restored(
+    workdir: Path, abstract: TrainState, batches: Any, *, verify: bool = True
+) -> tuple[TrainState, Progress]:
     """The newest checkpoint's state and progress, the data iterator set to its batch.
 
-    Where there is none, ``abstract`` itself and no progress.
+    Where there is none, ``abstract`` itself and no progress. ``verify`` holds it against its
+    digests.
     """
     found = checkpoint.steps(workdir)
     if not found:
         return abstract, Progress()
-    state, progress = checkpoint.restore(workdir, found[-1], abstract)
+    state, progress = checkpoint.restore(workdir, found[-1], abstract, verify=verify)
     batches.set_state(progress.data)
     return state, progress
 

@@ -1,20 +1,23 @@
 """Train an experiment: ``python -m jaxseg.train --config configs/quickstart.py --workdir W``."""
 
+import argparse
 import contextlib
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from jaxseg import command, config, init_from, process, record, session
+from jaxseg import command, config, init_from, process, record, report, session
 from jaxseg import workdir as folder
 from jaxseg.checkpoint import Saver
 from jaxseg.errors import UserError
 from jaxseg.evaluator import Evaluator
 from jaxseg.experiment import Experiment, check
-from jaxseg.loop import Evaluate, Loop, Saves, Writer
+from jaxseg.loop import Evaluate, Loop, Saves, Writer, check_writer
 from jaxseg.overrides import overridden
+from jaxseg.profiler import Profiler, steps_of
 from jaxseg.progress import Progress
 from jaxseg.report import Report
 from jaxseg.step import TrainState
@@ -26,33 +29,42 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    dry_run: bool = False,
     until: int | None = None,
+    profile: tuple[int, int] | None = None,
+    log: Sequence[str] = (),
     evaluator: Evaluate | None = None,
     writer: Writer | None = None,
     saver: Saves | None = None,
     classes: Iterable[type] = (),
+    verify: bool = True,
 ) -> dict[str, Any]:
     """Train, evaluate and keep checkpoints; returns what ``summary.json`` holds.
 
-    The order: check, open data, build or restore the state, then for each step: next batch, step,
-    log the step before, evaluate, save. ``until`` stops after that step as SIGTERM would, with a
-    checkpoint. ``evaluator``, ``writer`` and ``saver`` take the place of those of the run.
-    ``classes`` are own classes of the runs that ``init_from`` names, beside the experiment's.
-    Raises UserError for an experiment or a workdir that cannot be used; nothing is written before
-    all of it was checked.
+    The order: check, open data, build or restore the state, say what is known, compile, then for
+    each step: next batch, step, log the step before, evaluate, save. ``dry_run`` ends before the
+    first step, and writes nothing. ``until`` stops after that step as SIGTERM would, with a
+    checkpoint. ``profile`` traces those steps, both included, into ``workdir/profile``. ``log``
+    names trackers ("wandb", "mlflow"). ``evaluator``, ``writer`` and ``saver`` take the place of
+    those of the run. ``classes`` are own classes of the runs that ``init_from`` names, beside the
+    experiment's. ``verify=False`` resumes from a checkpoint without holding it against its digests.
+    Raises UserError for an experiment or a workdir that cannot be used; nothing is
+    written before all of it was checked.
     """
     workdir, experiment = Path(workdir), record.canonical(experiment)
     check(experiment)
+    check_writer(writer, log)
     experiment = session.fitted(experiment, workdir, resume=resume)
     mesh = experiment.mesh.build()
     with contextlib.ExitStack() as stack:
         primary = jax.process_index() == 0
-        if primary:
+        if primary and not dry_run:
             stack.enter_context(folder.locked(workdir))
         folder.admit(experiment, workdir, resume=resume, overwrite=overwrite)
         batches = session.open_batches(experiment, mesh)
         stack.callback(batches.close)
-        evaluator = evaluator or Evaluator(experiment, mesh)
+        if evaluator is None and session.validates(experiment):
+            evaluator = Evaluator(experiment, mesh)
         example = session.first_of(batches)
         stack.enter_context(jax.set_mesh(mesh))
         compilations = stack.enter_context(process.count_compilations())
@@ -62,17 +74,34 @@ def train(
             evaluator.check(experiment.recipe.variables(state))
         progress, taken = Progress(), {}
         if resume:
-            state, progress = session.restored(workdir, state, batches)
+            state, progress = session.restored(workdir, state, batches, verify=verify)
         if progress.step == 0:
             taken = init_from.taken(experiment, state, classes)
+        profiler = Profiler(profile, workdir / folder.PROFILE)
+        profiler.check(progress.step, experiment.steps)
+        stack.callback(profiler.close)
+        lines = session.opening(experiment, mesh, batches, evaluator, state, progress)
+        lines += [f"init_from.{name}: {of}" for name, of in taken.items()]
+        say, began = writer.message if writer else report.say, time.perf_counter()
+        compiled = session.announced(compiled, example, lines, say)
+        if dry_run:
+            return {"step": progress.step}
 
+        trackers = report.open_trackers(
+            log if primary else (), workdir, record.to_json(experiment), resume=resume
+        )
         folder.clear(workdir, overwrite=overwrite)
         saver = saver or stack.enter_context(Saver(workdir, experiment.checkpoint))
         if primary:
             record.write_json(experiment, workdir / folder.EXPERIMENT)
         writer = writer or stack.enter_context(
             Report(
-                workdir, total_steps=experiment.steps, resume_step=progress.step, enabled=primary
+                workdir,
+                total_steps=experiment.steps,
+                resume_step=progress.step,
+                enabled=primary,
+                best=experiment.checkpoint.best,
+                trackers=trackers,
             )
         )
         if progress.step == 0:
@@ -80,30 +109,54 @@ def train(
             state = init_from.put(experiment, state, taken)
             if primary:
                 batches.intensities().write(workdir / folder.INTENSITIES)
-                for line in batches.remarks():
-                    writer.message(line)
-        for name, of in taken.items():
-            writer.message(f"init_from.{name}: {of}")
-        loop = Loop(experiment, progress, evaluator, writer, saver)
+        loop = Loop(experiment, workdir, progress, evaluator, writer, saver, began=began)
         stopping = stack.enter_context(process.stop_requests())
         stack.enter_context(jax.transfer_guard("disallow"))  # an array moved by mistake ends here
-        for number in range(progress.step + 1, experiment.steps + 1):
-            state = _step(number, compiled, state, batches, loop)
-            stop = stopping(number) or number == until
-            last = number == experiment.steps
-            if last or number % experiment.evaluation.every == 0:
-                loop.evaluate(number, state)
-            stop = stop or loop.out_of_patience
-            if last or stop or loop.improved(number) or number % experiment.checkpoint.every == 0:
-                loop.save(number, state, batches.get_state())
-            if stop and not last:
-                writer.message(f"stopped at step {number}; --resume goes on from there")
-                break
-        return loop.summary(workdir, compilations)
+
+        def ends(number: int) -> str | None:
+            return stopping(number) or ("until" if number == until else None)
+
+        first = progress.step + 1
+        stopped = _steps(first, experiment, compiled, state, batches, loop, profiler, ends)
+        return loop.summary(compilations, stopped)
+
+
+def _steps(
+    first: int,
+    experiment: Experiment,
+    compiled: session.Compiled,
+    state: TrainState,
+    batches: Any,
+    loop: Loop,
+    profiler: Profiler,
+    ends: Callable[[int], str | None],
+) -> str | None:
+    """Make the steps from ``first`` on; what ended them before the last one, if anything did."""
+    stopped = "patience" if loop.out_of_patience and first <= experiment.steps else None
+    for number in () if stopped else range(first, experiment.steps + 1):
+        state = _step(number, compiled, state, batches, loop, profiler)
+        last = number == experiment.steps
+        stopped = ends(number)
+        if last or number % experiment.evaluation.every == 0:
+            loop.evaluate(number, state)
+        stopped = stopped or ("patience" if loop.out_of_patience else None)
+        due = last or stopped or number % experiment.checkpoint.every == 0
+        if due or loop.improved(number):
+            loop.save(number, state, batches.get_state())
+        if last:
+            return None
+        if stopped:
+            break
+    return stopped
 
 
 def _step(
-    number: int, compiled: session.Compiled, state: TrainState, batches: Any, loop: Loop
+    number: int,
+    compiled: session.Compiled,
+    state: TrainState,
+    batches: Any,
+    loop: Loop,
+    profiler: Profiler,
 ) -> TrainState:
     """The state after one more batch, which may still be on its way; logs the step before."""
     try:
@@ -111,8 +164,13 @@ def _step(
     except UserError:
         loop.rescue(number - 1, state, batches.get_state())
         raise
+    batch = compiled.place(batch)
+    if number == 1:
+        loop.show(number, state, batch)  # before the step, which donates the state
+    profiler.start(number)
     with jax.profiler.StepTraceAnnotation("train", step_num=number):
-        state, scalars = compiled.step(state, compiled.place(batch))
+        state, scalars = compiled.step(state, batch)
+    profiler.stop(number, scalars)
     loop.log(number, scalars)
     return state
 
@@ -122,51 +180,74 @@ def _step(
 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
+    options = _parser().parse_intermixed_args(arguments)
+    named = (options.coordinator, options.processes, options.process)
+    process.join(*named, distributed=options.distributed)
+    process.cache_compilations()
+    classes = config.classes(options.classes)
+    summary = train(
+        _experiment(options, classes),
+        options.workdir,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        dry_run=options.dry_run,
+        profile=steps_of(options.profile),
+        log=options.log,
+        classes=classes,
+        verify=not options.unverified,
+    )
+    if code := process.exit_code(summary.get("stopped")):
+        raise SystemExit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = command.parser(
         prog="python -m jaxseg.train",
         description="Train an experiment.",
         epilog="example: python -m jaxseg.train --config configs/quickstart.py "
         "--workdir runs/quickstart steps=200 recipe.optimizer.learning_rate.peak=1e-3",
     )
-    parser.add_argument("--config", type=Path, help="Python file with experiment()")
-    parser.add_argument(
-        "--workdir", type=Path, required=True, help="folder for all that is written"
+    add = parser.add_argument
+    add("--config", type=Path, help="Python file with experiment()")
+    add("--workdir", type=Path, required=True, help="folder for all that is written")
+    add("--resume", action="store_true", help="go on with the run in the workdir")
+    add("--overwrite", action="store_true", help="start again in the workdir")
+    add("--dry-run", action="store_true", help="end before the first step, writing nothing")
+    add(
+        "--log",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"follow the run with {' or '.join(report.TRACKERS)} too; may be given again",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the workdir")
-    parser.add_argument("--overwrite", action="store_true", help="start again in the workdir")
+    add(
+        "--profile",
+        metavar="START:STOP",
+        help="trace these steps, both included, for xprof, into the workdir's profile/",
+    )
     command.add_classes(parser)
+    command.add_unverified(parser)
     command.add_debug(parser)
-    parser.add_argument(
+    add(
         "--distributed",
         action="store_true",
         help="join the other processes of this run (found by JAX, or as the next three say)",
     )
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
-    parser.add_argument("--processes", type=int, help="number of processes")
-    parser.add_argument("--process", type=int, help="number of this process")
-    parser.add_argument("overrides", nargs="*", metavar="a.b=value", help="such as batch_size=8")
-    options = parser.parse_intermixed_args(arguments)
-    named = (options.coordinator, options.processes, options.process)
-    process.join(*named, distributed=options.distributed)
-    process.cache_compilations()
-    classes = config.classes(options.classes)
-    train(
-        _experiment(options, classes),
-        options.workdir,
-        resume=options.resume,
-        overwrite=options.overwrite,
-        classes=classes,
-    )
+    add("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    add("--processes", type=int, help="number of processes")
+    add("--process", type=int, help="number of this process")
+    add("overrides", nargs="*", metavar="a.b=value", help="such as batch_size=8")
+    return parser
 
 
 def _experiment(options: Any, classes: Iterable[type]) -> Experiment:
     """The config's experiment; a run that goes on may leave the config out."""
     if options.config is not None:
-        return config.read(options.config, options.overrides)
+        return config.read(options.config, options.overrides, classes)
     if not options.resume:
         raise UserError("--config is missing; with --resume it may be left out")
     stored = record.read_json(options.workdir / folder.EXPERIMENT, classes=classes)
-    return overridden(stored, options.overrides)
+    return overridden(stored, options.overrides, classes)
 
 
 if __name__ == "__main__":

@@ -25,12 +25,16 @@ EVALUATION = "evaluation.json"
 CASES = "evaluation"
 PROGRESS = "progress.png"
 SAMPLES = "samples.png"
+BATCH = "batch.png"
 EVENTS = "events.*"
+TRACKED = "trackers.json"
+PROFILE = "profile"
 LOCK = ".lock"
 
-FOLDERS = (CHECKPOINTS, CASES)
+FOLDERS = (CHECKPOINTS, CASES, PROFILE)
 OUTPUTS = (
-    EXPERIMENT, METRICS, SUMMARY, INTENSITIES, EVALUATION, PROGRESS, SAMPLES, EVENTS, *FOLDERS,
+    EXPERIMENT, METRICS, SUMMARY, INTENSITIES, EVALUATION, PROGRESS, SAMPLES, BATCH, EVENTS,
+    TRACKED, *FOLDERS,
 )  # fmt: skip
 """Patterns of all that a run leaves, and that `clear` removes."""
 

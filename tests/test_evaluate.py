@@ -275,3 +275,18 @@ def test_counts_of_cases_are_those_of_the_whole():
     assert found.matrices is not None and found.matrices.shape == (5, 2, 2)
     whole = Confusion(matrix=found.matrices.sum(0))  # pyright: ignore[reportCallIssue]
     np.testing.assert_array_equal(whole.matrix, found.confusion.matrix)
+
+
+def test_samples_are_the_first_cases_and_the_worst_of_the_rest():
+    chosen = experiment(synthetic(count=(1, 9, 1)), window_batch=2)
+    variables = {"params": {"weight": jnp.ones(())}}
+    _, samples = Evaluator(chosen, ONE.build())(variables, samples=2)
+    _, every = Evaluator(chosen, ONE.build())(variables, samples=9)
+    assert [x.name for x in samples[:2]] == [x.name for x in every[:2]]
+    rest = sorted(every[2:], key=lambda sample: sample.dice)
+    assert [x.name for x in samples[2:]] == [x.name for x in rest[:2]]
+    assert [x.worst for x in samples] == [False, False, True, True]
+    for sample in every:
+        matrix = Confusion.of(sample.prediction[None], sample.label[None], 2)
+        np.testing.assert_allclose(sample.dice, matrix.dice()[1], rtol=1e-6)
+        np.testing.assert_array_equal(sample.label.shape, sample.image.shape[:-1])

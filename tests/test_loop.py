@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from jaxseg import checkpoint
+from jaxseg.errors import UserError
 from jaxseg.evaluator import Sample
+from jaxseg.loop import check_writer
 from jaxseg.metrics import Confusion, Evaluated
 from jaxseg.progress import Progress
 from jaxseg.train import train
@@ -17,7 +19,7 @@ class Written:
     """A writer that keeps what it is told."""
 
     def __init__(self):
-        self.said, self.kept, self.evaluated = [], [], []
+        self.said, self.kept, self.evaluated, self.told, self.drawn = [], [], [], [], []
 
     def progress(self, step, loss, images_per_second=None):
         self.said.append(step)
@@ -28,8 +30,11 @@ class Written:
     def evaluation(self, step, scores, class_names=None, metrics=()):
         self.evaluated.append((step, scores["dice"]))
 
+    def picture(self, step, path):
+        self.drawn.append((step, path.name))
+
     def message(self, text):
-        self.said.append(text)
+        self.told.append(text)
 
     def finish(self, summary, metrics=()):
         self.said.append("finished")
@@ -73,13 +78,24 @@ def test_evaluator_writer_and_saver_can_be_handed_in(tiny, tmp_path):
     assert asked == [["batch_stats", "params"]] * 3
     assert [step for step, _ in writer.evaluated] == [2, 4, 6]
     assert [step for step, _, _ in saver.saved] == [2, 4, 6]
-    assert writer.said[:6] == [1, 2, 3, 4, 5, 6] and writer.said[-1] == "finished"
+    assert writer.said == [1, 2, 3, 4, 5, 6, "finished"]
+    assert writer.told[0].startswith("devices") and writer.told[1] == "cases       train 8"
+    assert writer.drawn == [(1, "batch.png"), (6, "samples.png")]
     assert summary["best_step"] == 4 and summary["validation"]["dice"] == pytest.approx(0.9, 0.01)
     _, last, scores = saver.saved[-1]
     assert last.step == 6 and last.best_step == 4 and last.worse == 1
     assert scores["dice"] == pytest.approx(0.7, 0.01)
     assert last.data == {"next_index": 6}
     assert not checkpoint.steps(tmp_path) and not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_writer_that_lacks_a_method_is_refused_before_it_is_missed():
+    class Mute:
+        message = progress = scalars = evaluation = print
+
+    with pytest.raises(UserError, match="^writer: Mute has no picture, finish$"):
+        check_writer(Mute(), ())
+    check_writer(Written(), ())
 
 
 def test_an_array_that_moves_by_mistake_ends_the_run(tiny, tmp_path):

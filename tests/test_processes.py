@@ -1,6 +1,7 @@
 """What only real processes show: signals, sudden death, full disks, several that are one run."""
 
 import dataclasses
+import json
 import signal
 import socket
 import subprocess
@@ -26,11 +27,15 @@ SETTINGS = f"""
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     from pathlib import Path
-    from jaxseg import command, record, train
+    from jaxseg import command, process, record, train
 """
 TRAIN = """
-    experiment = record.read_json(Path(sys.argv[1]))
-    command.run(lambda _: train.train(experiment, sys.argv[2], resume="resume" in sys.argv), [])
+    def run(_):
+        experiment = record.read_json(Path(sys.argv[1]))
+        found = train.train(experiment, sys.argv[2], resume="resume" in sys.argv)
+        sys.exit(process.exit_code(found["stopped"]))
+
+    command.run(run, [])
 """
 
 
@@ -95,9 +100,11 @@ def test_a_signal_saves_and_leaves_in_peace(long_run, tmp_path, number):
     wait_for(lambda: checkpoint.steps(tmp_path / "w"), process)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 0 and "Traceback" not in err, err
-    assert "--resume" in out
-    assert 1 <= checkpoint.steps(tmp_path / "w")[-1] < experiment.steps
+    assert process.returncode == 128 + number and "Traceback" not in err, err
+    last = checkpoint.steps(tmp_path / "w")[-1]
+    assert 1 <= last < experiment.steps
+    assert out.splitlines()[-1] == f"stopped at step {last}; --resume goes on from there"
+    assert json.loads((tmp_path / "w/summary.json").read_text())["stopped"] == number.name
     train(experiment, tmp_path / "w", resume=True)
     assert_same_end(experiment, whole, tmp_path / "w")
 
@@ -170,6 +177,8 @@ def test_two_processes_equal_one(tiny, tmp_path):
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
     train(experiment, tmp_path / "one")
+    pictures = [(tmp_path / w / "batch.png").read_bytes() for w in ("one", "two")]
+    assert pictures[0] == pictures[1]
     abstract = checkpoint.abstract_state(experiment)
     one, two = (checkpoint.restore(tmp_path / w, 4, abstract)[0] for w in ("one", "two"))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):

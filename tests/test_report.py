@@ -256,6 +256,17 @@ def test_the_last_line_says_the_scores_and_where_everything_is(tmp_path):
     assert said(out).splitlines()[-1].startswith("done: step 0, 1 s;")
 
 
+@pytest.mark.parametrize("stopped", ["SIGINT", "until"])
+def test_the_last_line_of_a_run_that_was_stopped_says_so(tmp_path, stopped):
+    out = console()
+    with Report(tmp_path, total_steps=20, console=out) as run:
+        run.finish({"step": 7, "validation": None, "seconds": 12.4, "stopped": stopped})
+    assert said(out).splitlines() == [
+        f"so far: step 7, 12 s; everything is in {tmp_path}",
+        "stopped at step 7; --resume goes on from there",
+    ]
+
+
 # --- pictures
 
 
@@ -291,46 +302,11 @@ def test_an_image_of_one_value_can_be_shown(value):
     assert figures.shown(np.full((4, 4, 1), value, np.float32)).shape == (4, 4, 3)
 
 
-@pytest.mark.parametrize("spatial", [(20, 16), (3, 20, 16)])
-def test_samples_show_a_row_each_in_the_colors_of_the_classes(tmp_path, spatial):
-    rng = np.random.default_rng(0)
-    label = np.ones(spatial, np.int32)
-    label[..., 0] = IGNORE
-    samples = [(rng.random((*spatial, 1), np.float32), label, np.full(spatial, 2, np.int32))] * 2
-    path = tmp_path / "samples.png"
-    report.write_samples(path, samples, ("background", "one", "two"))
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    found = {tuple(color) for color in np.unique(pixels, axis=0).tolist()}
-    assert {tuple(color) for color in report.class_colors(3)[1:].tolist()} <= found
-    assert os.listdir(tmp_path) == ["samples.png"]
-
-
 def test_samples_of_nothing_and_progress_of_nothing_are_pictures_too(tmp_path):
     report.write_samples(tmp_path / "samples.png", [], ("a",))
     report.write_progress(tmp_path / "progress.png", tmp_path / "metrics.jsonl")
     for name in ("samples.png", "progress.png"):
         assert size_of(tmp_path / name)[0] > 500
-
-
-def test_each_panel_of_the_progress_has_its_curves():
-    names = ("loss", "dice_loss", "images_per_second", "learning_rate", "validation/dice")
-    panels = {title: [n for n in names if has(n)] for title, has in figures.PANELS.items()}
-    assert panels == {
-        "loss": ["loss", "dice_loss"],
-        "validation scores": ["validation/dice"],
-        "images a second": ["images_per_second"],
-        "learning rate": ["learning_rate"],
-    }
-
-
-def test_progress_is_drawn_with_gaps_where_scores_are_missing(tmp_path):
-    with Report(tmp_path, total_steps=99, console=console()) as run:
-        for step in range(1, 80):
-            run.scalars(step, {"loss": 1 / step, "images_per_second": 9.0, "learning_rate": 0.1})
-        run.evaluation(40, SCORES)
-        run.evaluation(80, {**SCORES, "dice": NAN})
-    assert size_of(tmp_path / "progress.png") == (1100, 700)
 
 
 def test_drawing_neither_imports_pyplot_nor_tensorflow():

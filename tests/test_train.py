@@ -17,6 +17,7 @@ from jaxseg.evaluate import evaluate, main
 from jaxseg.evaluator import Evaluator
 from jaxseg.init_from import write_run
 from jaxseg.losses import CrossEntropy
+from jaxseg.metrics import Confusion, Evaluated
 from jaxseg.models import UNet
 from jaxseg.optimizers import SGD, Constant
 from jaxseg.process import count_compilations, stop_requests
@@ -38,7 +39,7 @@ def test_a_workdir_holds_all_that_the_design_says(tiny, tmp_path):
     summary = train(tiny(), tmp_path)
     names = {path.name.split(".")[0] for path in tmp_path.iterdir()}
     assert names >= {
-        "experiment", "metrics", "summary", "progress", "samples", "events", "checkpoints",
+        "experiment", "metrics", "summary", "progress", "samples", "batch", "events", "checkpoints",
     }  # fmt: skip
     written = json.loads((tmp_path / "summary.json").read_text())
     assert written["step"] == summary["step"] == 4
@@ -159,14 +160,103 @@ class Blank:
         return case | {"label": 0 * case["label"]}
 
 
-def test_patience_stops_a_run_that_does_not_improve(tiny, tmp_path):
+def test_patience_stops_a_run_that_does_not_improve_and_says_why(tiny, tmp_path, capsys):
     frozen = SGD(learning_rate=Constant(1e-30), momentum=0.0)
     experiment = tiny(steps=20, every=1, optimizer=frozen, augment=None)
     patient = dataclasses.replace(experiment.evaluation, patience=2)
     experiment = dataclasses.replace(experiment, evaluation=patient)
     summary = train(experiment, tmp_path)
-    assert summary["step"] < 20
-    assert summary["step"] == summary["best_step"] + 2
+    step, best = summary["step"], summary["best_step"]
+    assert step == best + 2 < 20 and summary["stopped"] == "patience"
+    said = capsys.readouterr().out.splitlines()
+    dice = summary["validation"]["dice"]
+    assert (
+        f"early stopping at step {step}: dice has not risen above {dice:.4f} (step {best}) for 2 "
+        "evaluations (evaluation.patience)"
+    ) in said
+    assert said[-1].startswith(f"done: step {step}, ")
+    again = train(experiment, tmp_path, resume=True)
+    assert (again["step"], again["stopped"]) == (step, "patience"), "it made a further step"
+
+
+def test_a_dry_run_says_what_is_known_and_writes_nothing(tiny, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    train(tiny(), workdir, dry_run=True)
+    said = capsys.readouterr().out.splitlines()
+    names = ["devices", "cases", "pixels", "parameters", "compiled", "memory"]
+    assert [line.split()[0] for line in said] == names
+    assert said[0] == "devices     1 x cpu, mesh data 1 x fsdp 1 x spatial 1"
+    assert said[1] == "cases       train 8, validation 3" and said[3] == "parameters  1,682"
+    labels = np.stack(
+        [case["label"] for case in map(tiny().data.cases("train").__getitem__, range(8))]
+    )
+    share = 100 * (labels == 1).mean()
+    assert said[2] == f"pixels      background {100 - share:.1f} %, nucleus {share:.1f} %"
+    assert not workdir.exists()
+    with pytest.raises(UserError, match="batch_size=3"):
+        train(tiny(batch_size=3, mesh=MeshShape(data=2)), workdir, dry_run=True)
+
+
+def test_the_step_that_is_said_is_compiled_before_the_first_one(tiny, tmp_path):
+    """And not again by the loop: what compiles later is no step."""
+    experiment = tiny(steps=2, every=2)
+    with count_compilations() as dry:
+        train(experiment, tmp_path / "dry", dry_run=True)
+    with count_compilations() as first:
+        train(experiment, tmp_path / "one", evaluator=Blind())
+    # the state of step 0 and the picture of the batch
+    assert len(first) - len(dry) == 2
+
+
+class Blind:
+    """An evaluator that looks at nothing."""
+
+    def __call__(self, variables, samples=0):
+        matrix = np.array([[3, 1], [1, 3]])
+        return Evaluated(Confusion(matrix=matrix)), []
+
+
+@dataclasses.dataclass(frozen=True)
+class Unjudged(Synthetic):
+    """No case to validate on, as `Folder(validation=0.0)` has none."""
+
+    count: tuple[int, int, int] = (8, 0, 3)
+    size: tuple[int, int] = (32, 32)
+    validation: float = 0.0
+
+
+def test_a_run_without_validation_keeps_the_latest_checkpoint(tiny, tmp_path, capsys):
+    experiment = tiny(data=Data(dataset=Unjudged(), patch=(16, 16)))
+    summary = train(experiment, tmp_path)
+    said = capsys.readouterr().out
+    assert (
+        "no validation, by data.dataset.validation=0.0" in said and "cases       train 8\n" in said
+    )
+    assert summary["validation"] is None and summary["best_step"] == summary["step"] == 4
+    assert said.splitlines()[-1].startswith("done: step 4, ") and "dice" not in said
+    assert not (tmp_path / "samples.png").exists() and (tmp_path / "batch.png").exists()
+    assert checkpoint.opened(tmp_path, classes=[Unjudged]).step == 4
+    with pytest.raises(UserError, match="the validation split is empty"):
+        evaluate(tmp_path, classes=[Unjudged])
+
+
+def test_what_waits_for_scores_is_refused_without_validation(tiny, tmp_path):
+    data = Data(dataset=Unjudged(), patch=(16, 16))
+    evaluation = dataclasses.replace(tiny().evaluation, patience=2)
+    with pytest.raises(UserError, match="evaluation.patience waits .*validation=0.0 leaves"):
+        train(dataclasses.replace(tiny(data=data), evaluation=evaluation), tmp_path)
+    wanted = dataclasses.replace(data, dataset=Unjudged(validation=0.5))
+    with pytest.raises(UserError, match="the validation split is empty"):
+        train(tiny(data=wanted), tmp_path)
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_end_a_run(tiny, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("jaxseg.loop.write_batch", full)
+    assert train(tiny(steps=1), tmp_path)["step"] == 1
+    assert "batch.png could not be drawn (OSError: disk full)" in capsys.readouterr().out
 
 
 def test_metrics_of_a_resumed_run_have_each_step_once(tiny, tmp_path):
@@ -181,10 +271,11 @@ def test_metrics_of_a_resumed_run_have_each_step_once(tiny, tmp_path):
 
 def test_signals_ask_to_stop_and_old_handlers_come_back():
     before = signal.getsignal(signal.SIGTERM)
-    with stop_requests() as asked:
-        assert not asked(1)
-        signal.raise_signal(signal.SIGTERM)
-        assert asked(2)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with stop_requests() as asked:
+            assert asked(1) is None
+            signal.raise_signal(number)
+            assert asked(2) == number.name
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -284,7 +375,7 @@ def test_scores_of_cases_are_those_of_the_label_maps_on_any_mesh(tiny, tmp_path,
     experiment = dataclasses.replace(experiment, evaluation=evaluation)
     summary = train(experiment, tmp_path)
     variables = checkpoint.load(tmp_path)[1]
-    one, samples = Evaluator(experiment, MeshShape(data=1).build())(variables, samples=3)
+    one, samples = Evaluator(experiment, MeshShape(data=1).build())(variables, samples=2)
     many, _ = Evaluator(experiment, MeshShape(data=2, fsdp=2, spatial=2).build())(variables)
     for name in named[1:]:
         np.testing.assert_allclose(one.records[name], many.records[name])
@@ -293,6 +384,9 @@ def test_scores_of_cases_are_those_of_the_label_maps_on_any_mesh(tiny, tmp_path,
     for sample in samples:  # class 1 of each; "background" has no score of cases
         a, b = sample.prediction == 1, sample.label == 1
         expected.append(2 * (a & b).sum() / (a.sum() + b.sum()))
+        assert sample.dice == pytest.approx(expected[-1])
+    assert [sample.worst for sample in samples] == [False, False, True]
+    assert [sample.name for sample in samples] == [f"validation_000{n}" for n in range(3)]
     scores = {**many.scores(("background", "nucleus")), **many.intervals()}
     assert scores["case_dice"] == pytest.approx(np.mean(expected))
     assert math.isnan(scores["case_dice_per_class"]["background"])

@@ -16,6 +16,7 @@ from jaxseg.data.normalize import Channels, Normalize, Percentile, Range, Unit, 
 from jaxseg.data.pipeline import Batches, Data
 from jaxseg.data.protocols import DataSet, Source, check_data_set
 from jaxseg.data.region import Region
+from jaxseg.data.shares import Shares
 from jaxseg.data.streams import Stream, check_streams, train_batches
 from jaxseg.data.synthetic import Synthetic
 from jaxseg.data.table import Table
@@ -56,6 +57,7 @@ __all__ = [
     "Percentile",
     "Range",
     "Region",
+    "Shares",
     "Source",
     "Stream",
     "Synthetic",

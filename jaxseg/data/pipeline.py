@@ -37,7 +37,7 @@ from jaxseg.data.sampling import (
     random_corner,
     takes_foreground,
 )
-from jaxseg.data.unseen import unseen, unseen_line
+from jaxseg.data.shares import Shares, shares
 from jaxseg.data.weight_map import WeightMap
 from jaxseg.errors import UserError, require
 from jaxseg.types import Batch, Objects
@@ -124,12 +124,12 @@ class Data:
             cases, patch, self.foreground, seed, fixed=self.patch is None, objects=self.objects
         )
         order = Order(positions, draw, seed, batch_size, first, last - first)
-        return Batches(order, self.workers, self.dataset.class_names)
+        return Batches(order, self.workers)
 
-    def cases(self, split: str) -> Cases:
-        """Whole normalised cases of a split, for evaluation: with their labels, always."""
+    def cases(self, split: str, labels: Labels = "needed") -> Cases:
+        """Whole normalised cases of a split; for evaluation with their labels, always."""
         self._refuse_impossible()
-        return Cases(self._open(split, self._reading("needed")))
+        return Cases(self._open(split, self._reading(labels)))
 
     def image(self, raw: np.ndarray, *, name: str) -> np.ndarray:
         """One raw image ``[*spatial c]`` as the network takes it; ``name`` is for errors."""
@@ -363,9 +363,8 @@ class Batches:
     worker processes, which otherwise complain when the interpreter ends.
     """
 
-    def __init__(self, order: Order, workers: int, class_names: Sequence[str] = ()):
+    def __init__(self, order: Order, workers: int):
         self._order = order
-        self._class_names = class_names
         self._workers = workers
         self._next = 0
         self._running: Any = None
@@ -400,21 +399,29 @@ class Batches:
         """The number of the batch that comes next."""
         return {"next_index": self._next}
 
-    def remarks(self) -> list[str]:
-        """A line each on what looks wrong with the cases to train on.
+    @property
+    def cases(self) -> int:
+        """Number of cases to train on."""
+        return len(self._order.positions.numbers)
 
-        Classes without a pixel, unless labels are hidden; raw images whose scale nothing brings
-        near [0, 1]. What is read for it is kept for the first epoch.
+    def shares(self) -> Shares | None:
+        """The share of each class among the cases to train on; None where labels are hidden.
+
+        What is read for it is kept for the first epoch.
         """
         cases, numbers = self._order.draw.cases, self._order.positions.numbers
-        lines = []
-        if cases.reading.labels != "hidden":
-            absent = unseen(cases, numbers, cases.reading.num_classes)
-            lines += [unseen_line(absent, self._class_names, len(numbers))] if absent else []
-        if isinstance(cases.reading.normalize, Unit | Channels):
-            line = scale_line(cases[i]["image"] for i in some_of(numbers))
-            lines += [line] if line else []
-        return lines
+        if cases.reading.labels == "hidden":
+            return None
+        return shares(cases, numbers, cases.reading.num_classes)
+
+    def scale_lines(self) -> list[str]:
+        """A line on raw images whose scale nothing brings near [0, 1], where there is one."""
+        cases = self._order.draw.cases
+        if not isinstance(cases.reading.normalize, Unit | Channels):
+            return []
+        chosen = some_of(self._order.positions.numbers)
+        line = scale_line(cases[i]["image"] for i in chosen)
+        return [line] if line else []
 
     def intensities(self) -> Intensities:
         """Those of the normalised images to train on."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxseg.data.intensities import Intensities
 from jaxseg.data.pipeline import Batches, Data
+from jaxseg.data.shares import Shares
 from jaxseg.errors import UserError, require
 from jaxseg.types import Batch
 
@@ -89,11 +90,20 @@ class Joined:
         except UserError as error:
             raise UserError(f"streams.{name}: {error}") from error
 
-    def remarks(self) -> list[str]:
-        """`Batches.remarks` on the main data, and on those of the streams."""
+    @property
+    def cases(self) -> int:
+        """Number of cases of the main data to train on."""
+        return self._main.cases
+
+    def shares(self) -> Shares | None:
+        """`Batches.shares` of the main data."""
+        return self._main.shares()
+
+    def scale_lines(self) -> list[str]:
+        """`Batches.scale_lines` of the main data, and of the streams."""
         beside = self._streams.items()
-        of_streams = [f"streams.{name}: {x}" for name, one in beside for x in one.remarks()]
-        return self._main.remarks() + of_streams
+        of_streams = [f"streams.{name}: {x}" for name, one in beside for x in one.scale_lines()]
+        return self._main.scale_lines() + of_streams
 
     def intensities(self) -> Intensities:
         """`Batches.intensities` of the main data."""

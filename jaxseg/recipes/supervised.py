@@ -112,11 +112,11 @@ class Supervised:
         The scalars are the total ``loss``, each term by its name, ``gradient_norm`` and
         ``learning_rate``.
         """
-        augment_rng, dropout_rng = jax.random.split(step.key(state))
+        _, dropout_rng = jax.random.split(step.key(state))
         grads, stats, scalars = step.gradients(
             functools.partial(self.loss, state),
             state,
-            self.augmented(augment_rng, batch),
+            self.seen(state, batch),
             dropout_rng,
             accumulate=self.accumulate,
         )
@@ -164,6 +164,11 @@ class Supervised:
     def transformation(self) -> optax.GradientTransformation:
         """The optimizer over the length of the schedule."""
         return self.optimizer.build(self.length)
+
+    def seen(self, state: TrainState, batch: Batch) -> Batch:
+        """The batch as the network sees it at this step: `augmented` by the step's own draw."""
+        augment_rng, _ = jax.random.split(step.key(state))
+        return self.augmented(augment_rng, batch)
 
     def augmented(self, rng: jax.Array, batch: Batch) -> Batch:
         """A batch as the network sees it, without its streams."""

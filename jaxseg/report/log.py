@@ -2,12 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,9 +19,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from jaxseg.report.figures import write_progress
+from jaxseg import disk
+from jaxseg.errors import first_line
+from jaxseg.report.curves import write_progress
 from jaxseg.report.records import Metrics
 from jaxseg.report.scores import by_class, score_line
+from jaxseg.report.trackers import TensorBoard, Tracker
+from jaxseg.workdir import METRICS, PROGRESS, TRACKED
 
 QUIET_SECONDS = 10.0
 """Where the output is no terminal, one line of progress in this many seconds."""
@@ -33,8 +38,9 @@ class Report:
     """Says what a run does, on the terminal and in its workdir. A context manager.
 
     Writes metrics.jsonl, TensorBoard's events.* and progress.png; entries later than `resume_step`
-    are dropped. With `enabled=False` (all processes but the first) every method does nothing.
-    Nothing here reads a device: hand over host numbers.
+    are dropped. `best` is the score that progress.png marks; `trackers` hear all of it too, and
+    one that fails is left out from then on. With `enabled=False` (all processes but the first)
+    every method does nothing. Nothing here reads a device: hand over host numbers.
     """
 
     def __init__(
@@ -45,13 +51,17 @@ class Report:
         resume_step: int = 0,
         enabled: bool = True,
         console: Console | None = None,
+        best: str | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
         """Opens the files; the bar appears with the first call of `progress`."""
-        self._workdir, self._enabled = Path(workdir), enabled
+        self._workdir, self._enabled, self._best = Path(workdir), enabled, best
         if not enabled:
             return
-        self._metrics = Metrics(self._workdir / "metrics.jsonl", resume_step)
-        self._events = _event_writer(self._workdir, resume_step)
+        self._metrics = Metrics(self._workdir / METRICS, resume_step)
+        if trackers:
+            disk.write_json(self._workdir / TRACKED, {t.name: t.id for t in trackers})
+        self._trackers = [TensorBoard(self._workdir, resume_step), *trackers]
         console = console or Console(soft_wrap=True)
         self._console = console
         lines = _Lines(console, total_steps)
@@ -72,7 +82,7 @@ class Report:
     ) -> None:
         """Closes; where an error is already on its way, that one is what gets out."""
         with contextlib.suppress(*[Exception] if kind else []):
-            self.close()
+            self.close(failed=kind is not None)
 
     def scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
         """Write numbers of a step; `images_per_second` among them shows in the bar."""
@@ -81,9 +91,28 @@ class Report:
         numbers = {name: float(value) for name, value in scalars.items()}
         self._rate = numbers.get("images_per_second", self._rate)
         self._metrics.write(step, numbers)
-        for name, value in numbers.items():
-            if np.isfinite(value):
-                self._events.add_scalar(name, value, step)
+        finite = {name: value for name, value in numbers.items() if np.isfinite(value)}
+        self._tell(lambda tracker: tracker.scalars(step, finite))
+
+    def picture(self, step: int, path: str | Path) -> None:
+        """Hand a picture of the workdir on to those who follow the run."""
+        if not self._enabled:
+            return
+        with Image.open(path) as opened:
+            image = np.asarray(opened.convert("RGB"))
+        self._tell(lambda tracker: tracker.picture(step, Path(path).stem, image))
+
+    def _tell(self, call: Callable[[Tracker], None]) -> None:
+        """Call every tracker; one that fails must not end the run, and is not called again."""
+        for tracker in tuple(self._trackers):
+            try:
+                call(tracker)
+            except Exception as error:  # they raise what their servers say
+                self._trackers.remove(tracker)
+                with contextlib.suppress(Exception):
+                    tracker.close(failed=True)
+                why = f"{type(error).__name__}: {first_line(error)}"
+                self.message(f"{tracker.name} has failed and is left out from here on: {why}")
 
     def progress(self, step: int, loss: float, images_per_second: float | None = None) -> None:
         """Move the bar; without a rate, the last one that `scalars` saw is shown."""
@@ -122,7 +151,7 @@ class Report:
             self._console.print(text, markup=False, highlight=False)
 
     def finish(self, summary: Mapping[str, Any], metrics: Sequence[str] = ("dice", "iou")) -> None:
-        """The last line: what summary.json says, in short, and where everything is."""
+        """The last lines: what summary.json says, in short, where everything is, how it ended."""
         if not self._enabled:
             return
         self.close()
@@ -134,28 +163,25 @@ class Report:
         parts.append(f"{summary['seconds']:.0f} s")
         if summary.get("images_per_second"):
             parts.append(f"{summary['images_per_second']:.1f} images/s")
-        self.message(f"done: {', '.join(parts)}; everything is in {self._workdir}")
+        broken = summary.get("stopped") not in (None, "patience")
+        so = "so far" if broken else "done"
+        self.message(f"{so}: {', '.join(parts)}; everything is in {self._workdir}")
+        if broken:
+            self.message(f"stopped at step {summary['step']}; --resume goes on from there")
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         """Flush all files and draw progress.png; a second call does nothing."""
         if not self._enabled or self._closed:
             return
         self._closed = True
         self._bar.stop()
         self._metrics.close()
-        self._events.close()
+        self._tell(lambda tracker: tracker.close(failed=failed))
         self._draw()
 
     def _draw(self) -> None:
-        write_progress(self._workdir / "progress.png", self._workdir / "metrics.jsonl")
+        write_progress(self._workdir / PROGRESS, self._workdir / METRICS, self._best)
         self._drawn = time.monotonic()
-
-
-def _event_writer(workdir: Path, resume_step: int) -> Any:
-    from tensorboardX import SummaryWriter
-
-    purge = resume_step + 1 if resume_step else None
-    return SummaryWriter(str(workdir), purge_step=purge, flush_secs=30)
 
 
 def _rate(images_per_second: float | None) -> str:

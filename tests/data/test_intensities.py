@@ -113,7 +113,7 @@ def test_streams_are_looked_at_too():
         Data(dim, patch=(8, 8)), streams, batch_size=2, seed=0, rows_of=lambda n: slice(0, n)
     )
     try:
-        (line,) = batches.remarks()
+        (line,) = batches.scale_lines()
     finally:
         batches.close()
     assert line.startswith("streams.more: the images to train on are uint8 and use")
