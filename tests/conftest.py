@@ -89,6 +89,24 @@ def platform(request, monkeypatch) -> str:
     return request.param
 
 
+@pytest.fixture(autouse=True)
+def quick_pictures(request, monkeypatch):
+    """Figures of matplotlib are saved as one pixel, where no test looks at them: half a second each.
+
+    ``pytestmark = pytest.mark.pictures`` has them drawn.
+    """
+    if request.node.get_closest_marker("pictures") is None:
+        from matplotlib.figure import Figure
+
+        monkeypatch.setattr(Figure, "savefig", lambda self, path, **how: one_pixel(path))
+
+
+def one_pixel(path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (1, 1)).save(path, format="PNG")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs():
     """Compiled programs of a module of tests go with it, or the run ends at many gigabytes."""

@@ -17,6 +17,8 @@ from jaxseg.errors import UserError
 from jaxseg.report import Report, figures, log, records
 from jaxseg.types import IGNORE
 
+pytestmark = pytest.mark.pictures
+
 NAN = float("nan")
 SCORES = {
     "dice": 0.91234,

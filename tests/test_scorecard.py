@@ -4,10 +4,13 @@ import csv
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from jaxseg.metrics import Confusion, Evaluated
 from jaxseg.scorecard import confusion_figure, slug, write
+
+pytestmark = pytest.mark.pictures
 
 MATRICES = np.array([[[3, 1], [0, 4]], [[8, 0], [0, 0]]])
 """Of two cases; the second has no pixel of class 1."""

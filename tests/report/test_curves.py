@@ -4,6 +4,8 @@ from PIL import Image
 
 from jaxseg.report import Report, curves
 
+pytestmark = pytest.mark.pictures
+
 
 def test_each_panel_of_the_progress_has_its_curves():
     line = {"step": 1, "loss": 2.0, "dice": 0.5, "gradient_norm": 9.0, "images_per_second": 3.0}

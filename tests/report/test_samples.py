@@ -11,6 +11,8 @@ from jaxseg.evaluator import Sample
 from jaxseg.report import samples as module
 from jaxseg.types import IGNORE
 
+pytestmark = pytest.mark.pictures
+
 
 @pytest.mark.parametrize("spatial", [(20, 16), (3, 20, 16)])
 def test_samples_show_a_row_each_in_the_colors_of_the_classes(tmp_path, spatial):
