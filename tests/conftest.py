@@ -91,7 +91,7 @@ def platform(request, monkeypatch) -> str:
 
 @pytest.fixture(autouse=True)
 def quick_pictures(request, monkeypatch):
-    """Figures of matplotlib are saved as one pixel, where no test looks at them: half a second each.
+    """Saves figures of matplotlib as one pixel, where no test looks at them: half a second each.
 
     ``pytestmark = pytest.mark.pictures`` has them drawn.
     """

@@ -1,5 +1,6 @@
 """progress.png: which curve stands where."""
 
+import pytest
 from PIL import Image
 
 from jaxseg.report import Report, curves
