@@ -27,15 +27,18 @@ SETTINGS = f"""
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     from pathlib import Path
-    from jaxseg import command, process, record, train
+    from jaxseg import command, record, train
 """
 TRAIN = """
-    def run(_):
-        experiment = record.read_json(Path(sys.argv[1]))
-        found = train.train(experiment, sys.argv[2], resume="resume" in sys.argv)
-        sys.exit(process.exit_code(found["stopped"]))
+    command.run(train.main, ["--config", sys.argv[1], "--workdir", *sys.argv[2:]])
+"""
+CONFIG = """
+from pathlib import Path
+from jaxseg import record
 
-    command.run(run, [])
+
+def experiment():
+    return record.read_json(Path({path!r}))
 """
 
 
@@ -56,14 +59,15 @@ def wait_for(condition, process, seconds=120):
 
 @pytest.fixture(scope="module")
 def long_run(tiny_factory, tmp_path_factory):
-    """An experiment that saves after every step, its file, and an uninterrupted run of it."""
+    """An experiment that saves after every step, its config, and an uninterrupted run of it."""
     experiment = tiny_factory(steps=14, every=7, ema=0.9)
     often = experiments.Checkpoints(every=1, keep=2)
     experiment = dataclasses.replace(experiment, checkpoint=often)
     folder = tmp_path_factory.mktemp("long")
     record.write_json(experiment, folder / "mine.json")
+    (folder / "mine.py").write_text(CONFIG.format(path=str(folder / "mine.json")))
     train(experiment, folder / "whole")
-    return experiment, folder / "mine.json", folder / "whole"
+    return experiment, folder / "mine.py", folder / "whole"
 
 
 def assert_same_end(experiment, one, other):
@@ -134,7 +138,7 @@ def test_a_full_disk_ends_in_one_line_and_the_last_checkpoint_survives(long_run,
     workdir = tmp_path / "w"
     train(experiment, workdir, until=3)
 
-    process = start(SHRINK + TRAIN, path, workdir, "resume")
+    process = start(SHRINK + TRAIN, path, workdir, "--resume")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2, err
     # Threads of orbax that are cut off may add complaints of their own, before or after.

@@ -166,7 +166,10 @@ class Supervised:
         return self.optimizer.build(self.length)
 
     def seen(self, state: TrainState, batch: Batch) -> Batch:
-        """The batch as the network sees it at this step: `augmented` by the step's own draw."""
+        """The batch as the network sees it at this step: `augmented` by the step's own draw.
+
+        ``batch.png`` shows it; a recipe whose `step` draws otherwise overrides both.
+        """
         augment_rng, _ = jax.random.split(step.key(state))
         return self.augmented(augment_rng, batch)
 

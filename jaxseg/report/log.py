@@ -19,13 +19,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from jaxseg import disk
 from jaxseg.errors import first_line
 from jaxseg.report.curves import write_progress
 from jaxseg.report.records import Metrics
 from jaxseg.report.scores import by_class, score_line
-from jaxseg.report.trackers import TensorBoard, Tracker
-from jaxseg.workdir import METRICS, PROGRESS, TRACKED
+from jaxseg.report.trackers import TensorBoard, Tracker, note_trackers
+from jaxseg.workdir import METRICS, PROGRESS
 
 QUIET_SECONDS = 10.0
 """Where the output is no terminal, one line of progress in this many seconds."""
@@ -59,8 +58,7 @@ class Report:
         if not enabled:
             return
         self._metrics = Metrics(self._workdir / METRICS, resume_step)
-        if trackers:
-            disk.write_json(self._workdir / TRACKED, {t.name: t.id for t in trackers})
+        note_trackers(self._workdir, trackers)
         self._trackers = [TensorBoard(self._workdir, resume_step), *trackers]
         console = console or Console(soft_wrap=True)
         self._console = console

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxseg import disk
 from jaxseg.disk import plain
 from jaxseg.errors import UserError, first_line, unknown
 from jaxseg.workdir import TRACKED
@@ -134,6 +135,7 @@ TRACKERS: dict[str, Callable[..., Tracker]] = {"wandb": WandB, "mlflow": MLflow}
 """Trackers by the word after ``--log``; TensorBoard's file is always written."""
 
 ENTRY = {"wandb": "init", "mlflow": "start_run"}
+"""What shows that a package is there."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -160,6 +162,13 @@ def open_trackers(
                 tracker.close(failed=True)
             raise UserError(f"--log {name}: {type(error).__name__}: {first_line(error)}") from error
     return tuple(opened)
+
+
+def note_trackers(workdir: Path, trackers: Sequence[Tracker]) -> None:
+    """Keep their ids for a resumed run, beside those of trackers that do not hear this time."""
+    if trackers:
+        ids = {tracker.name: tracker.id for tracker in trackers}
+        disk.write_json(workdir / TRACKED, {**_ids(workdir), **ids})
 
 
 def _ids(workdir: Path) -> dict[str, str]:

@@ -114,6 +114,8 @@ def test_a_resumed_run_goes_on_under_its_ids_and_a_new_one_does_not(tmp_path, mo
     assert calls[0][0][2]["id"] == "w1" and calls[0][0][2]["resume"] == "allow"
     assert calls[1][0] == ("start_run", (), {"run_id": "m1"})
     assert "log_params" not in [name for name, *_ in calls[1]]
+    follow(run_of(tmp_path, ["wandb"], resume=True), tmp_path)
+    assert json.loads((tmp_path / "trackers.json").read_text()) == {"wandb": "w1", "mlflow": "m1"}
     follow(run_of(tmp_path, ["wandb"]), tmp_path)
     assert calls[0][-5][2]["id"] is None
 
