@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxseg.data.auto import Auto
 from jaxseg.data.camvid import CamVid
+from jaxseg.data.class_shares import ClassShares
 from jaxseg.data.coco import COCO
 from jaxseg.data.dsb2018 import DSB2018
 from jaxseg.data.folder import Folder
@@ -16,7 +17,6 @@ from jaxseg.data.normalize import Channels, Normalize, Percentile, Range, Unit, 
 from jaxseg.data.pipeline import Batches, Data
 from jaxseg.data.protocols import DataSet, Source, check_data_set
 from jaxseg.data.region import Region
-from jaxseg.data.shares import Shares
 from jaxseg.data.streams import Stream, check_streams, train_batches
 from jaxseg.data.synthetic import Synthetic
 from jaxseg.data.table import Table
@@ -57,7 +57,7 @@ __all__ = [
     "Percentile",
     "Range",
     "Region",
-    "Shares",
+    "ClassShares",
     "Source",
     "Stream",
     "Synthetic",

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jaxseg.data.class_shares import ClassShares
 from jaxseg.data.intensities import Intensities
 from jaxseg.data.pipeline import Batches, Data
-from jaxseg.data.shares import Shares
 from jaxseg.errors import UserError, require
 from jaxseg.types import Batch
 
@@ -95,7 +95,7 @@ class Joined:
         """Number of cases of the main data to train on."""
         return self._main.cases
 
-    def shares(self) -> Shares | None:
+    def shares(self) -> ClassShares | None:
         """`Batches.shares` of the main data."""
         return self._main.shares()
 

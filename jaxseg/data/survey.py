@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxseg.data.cases import Cases, finish
-from jaxseg.data.shares import Shares, counted
+from jaxseg.data.class_shares import ClassShares, counted
 from jaxseg.errors import UserError
 
 POOLED = 1 << 21
@@ -55,13 +55,13 @@ class Survey:
         mean, square = np.sum([look.sums for look in self.looks], axis=0) / pixels
         return np.stack([mean, np.sqrt(np.maximum(square - mean**2, 0))])
 
-    def shares(self) -> Shares | None:
+    def shares(self) -> ClassShares | None:
         """The share of each class; None where labels are hidden."""
         counts = [look.counts for look in self.looks if look.counts is not None]
         if not counts:
             return None
         whole = np.sum(counts, axis=0)
-        return Shares(whole[1:], int(whole[0]), len(counts), len(counts))
+        return ClassShares(whole[1:], int(whole[0]), len(counts), len(counts))
 
     def odd(self) -> Iterator[tuple[str, list[str]]]:
         """What some cases have in which they differ from most, and the names of these cases."""

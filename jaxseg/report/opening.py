@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from jaxseg.data import Shares
+from jaxseg.data import ClassShares
 
 
 def say(line: str) -> None:
@@ -22,7 +22,7 @@ def say(line: str) -> None:
 def opening_lines(
     mesh: Mesh,
     cases: Mapping[str, int],
-    shares: Shares | None,
+    shares: ClassShares | None,
     class_names: Sequence[str],
     parameters: int,
 ) -> list[str]:

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from jaxseg.data import Shares
+from jaxseg.data import ClassShares
 from jaxseg.report import opening
 from jaxseg.sharding import MeshShape
 
 
 def test_the_lines_stand_in_two_columns():
     mesh = MeshShape(data=2, fsdp=4).build()
-    shares = Shares(np.array([3, 1]), 0, 4, 4)
+    shares = ClassShares(np.array([3, 1]), 0, 4, 4)
     cases = {"train": 4, "validation": 2}
     assert opening.opening_lines(mesh, cases, shares, ("sky", "road"), 31_038_933) == [
         "devices     8 x cpu, mesh data 2 x fsdp 4 x spatial 1",
@@ -21,7 +21,7 @@ def test_the_lines_stand_in_two_columns():
         "pixels      sky 75.0 %, road 25.0 %",
         "parameters  31,038,933",
     ]
-    absent = Shares(np.array([4, 0]), 0, 4, 4)
+    absent = ClassShares(np.array([4, 0]), 0, 4, 4)
     lines = opening.opening_lines(mesh, cases, absent, ("sky", "road"), 1)
     assert lines[3].startswith("class 1 (road): no pixel in the 4 cases to train on")
     assert len(opening.opening_lines(mesh, cases, None, (), 1)) == 3

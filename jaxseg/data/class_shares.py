@@ -18,7 +18,7 @@ LISTED = 12
 """A line lists the shares of so many classes; of more, those of the rarest few."""
 
 
-class Shares(NamedTuple):
+class ClassShares(NamedTuple):
     """Counts of pixels by class, over ``read`` of ``cases`` cases."""
 
     pixels: Int[np.ndarray, " k"]
@@ -56,7 +56,7 @@ class Shares(NamedTuple):
         return begin + ", ".join(parts) + of
 
 
-def shares(cases: Source, numbers: Sequence[int], num_classes: int) -> Shares:
+def shares(cases: Source, numbers: Sequence[int], num_classes: int) -> ClassShares:
     """The shares among these cases: of a sample spread over them, unless a class is rarer."""
     counts, read, begun = np.zeros(num_classes + 1, np.int64), 0, time.monotonic()
     for number in _spread(numbers):
@@ -66,7 +66,7 @@ def shares(cases: Source, numbers: Sequence[int], num_classes: int) -> Shares:
         enough = read >= SAMPLE or time.monotonic() - begun > SECONDS
         if enough and counts[1:].all():
             break
-    return Shares(counts[1:], int(counts[0]), read, len(numbers))
+    return ClassShares(counts[1:], int(counts[0]), read, len(numbers))
 
 
 def counted(

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from jaxseg.data import Data, Synthetic, train_batches
-from jaxseg.data import shares as module
-from jaxseg.data.shares import Shares, counted, shares
+from jaxseg.data import class_shares as module
+from jaxseg.data.class_shares import ClassShares, counted, shares
 from jaxseg.types import IGNORE
 
 
@@ -53,16 +53,16 @@ def test_slow_cases_do_not_hold_up_a_run(monkeypatch):
 
 
 def test_of_many_classes_the_rarest_are_listed_and_rare_ones_have_digits():
-    found = Shares(np.array([10**6, *range(19, 0, -1)]), 0, 1, 1)
+    found = ClassShares(np.array([10**6, *range(19, 0, -1)]), 0, 1, 1)
     assert found.line(()) == ("20 classes, the rarest: 19 0.0001 %, 18 0.0002 %, 17 0.0003 %")
 
 
 def test_the_line_names_classes_and_cases():
     names = ("road", "car", "bus", "tram")
-    line = Shares(np.array([1, 1, 0, 0]), 0, 7, 7).unseen(names)
+    line = ClassShares(np.array([1, 1, 0, 0]), 0, 7, 7).unseen(names)
     assert line.startswith("classes 2 (bus), 3 (tram): no pixel in the 7 cases to train on")
-    assert Shares(np.array([1, 0]), 0, 7, 7).unseen(()).startswith("class 1: no pixel")
-    assert Shares(np.array([1, 1]), 0, 7, 7).unseen(()) is None
+    assert ClassShares(np.array([1, 0]), 0, 7, 7).unseen(()).startswith("class 1: no pixel")
+    assert ClassShares(np.array([1, 1]), 0, 7, 7).unseen(()) is None
 
 
 @pytest.mark.parametrize("sampling", ["random", "grid"])
