@@ -8,7 +8,6 @@ absent is empty: a later version's state may have more parts.
 """
 
 import contextlib
-import json
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +26,17 @@ from jaxseg.errors import UserError, first_line
 from jaxseg.experiment import Checkpoints, Experiment
 from jaxseg.progress import Progress
 from jaxseg.step import TrainState
+from jaxseg.step_folder import (
+    check_digests,
+    compare,
+    leaves_of,
+    metadata_of,
+    open_anywhere,
+    readable,
+    steps,
+    tree_of,
+    way_out,
+)
 from jaxseg.types import Batch, covering_size, strides_of
 from jaxseg.workdir import CHECKPOINTS, EXPERIMENT
 
@@ -107,7 +117,7 @@ class Saver:
         with self._explained(step):
             self._checkpointer.wait()
             if jax.process_index() == 0:
-                _open_anywhere(self._folder / str(step))
+                open_anywhere(self._folder / str(step))
                 digests.write(self._folder / str(step))
         self._last_good = step
 
@@ -139,15 +149,6 @@ class Saver:
                 self._checkpointer.close()
 
 
-def steps(workdir: str | Path) -> list[int]:
-    """The steps of whole checkpoints, ascending, without stray files and half-written saves."""
-    folder = Path(workdir) / CHECKPOINTS
-    if not folder.is_dir():
-        return []
-    found = [p for p in folder.iterdir() if p.name.isdigit() and (p / "state").is_dir()]
-    return sorted(int(p.name) for p in found)
-
-
 def best_step(workdir: str | Path, metric: str | None) -> int:
     """The step with the highest ``metric``, else the newest. UserError where there is none."""
     found = steps(workdir)
@@ -156,7 +157,7 @@ def best_step(workdir: str | Path, metric: str | None) -> int:
     if metric is None:
         return found[-1]
     scores = {
-        step: _metadata(Path(workdir) / CHECKPOINTS / str(step))["scores"].get(metric)
+        step: metadata_of(Path(workdir) / CHECKPOINTS / str(step))["scores"].get(metric)
         for step in found
     }
     scored = {step: score for step, score in scores.items() if score is not None}
@@ -172,14 +173,15 @@ def restore(
     """
     folder = workdir / CHECKPOINTS / str(step)
     wanted = _not_empty(_placed(abstract._asdict()))
-    _compare(folder, _tree_of(folder), wanted)
-    _verify(folder, wanted, verify)
-    with _readable(folder):
+    compare(folder, tree_of(folder), wanted)
+    if verify:
+        check_digests(folder, wanted)
+    with readable(folder):
         loaded = ocp.load(str(folder.absolute()), wanted, checkpointable_name="state")
     try:
-        progress = Progress.from_json(_metadata(folder)["progress"])
+        progress = Progress.from_json(metadata_of(folder)["progress"])
     except (ValueError, TypeError) as error:
-        raise UserError(f"{folder}: foreign checkpoint ({error}); {_way_out(folder)}") from error
+        raise UserError(f"{folder}: foreign checkpoint ({error}); {way_out(folder)}") from error
     return abstract._replace(**loaded), progress
 
 
@@ -235,12 +237,13 @@ def opened(
     wanted = abstract_state(experiment)
     parts = ("params", "batch_stats", "ema") if of == "model" else ("extra",)
     known = _not_empty({part: getattr(wanted, part) for part in parts})
-    found = _tree_of(folder)
-    _compare(folder, {part: found.get(part) for part in parts}, known)
-    _verify(folder, known, verify)
+    found = tree_of(folder)
+    compare(folder, {part: found.get(part) for part in parts}, known)
+    if verify:
+        check_digests(folder, known)
     only_these = ocp.Context()
     only_these.pytree.loading.partial_load = True  # not the optimizer's
-    with _readable(folder), only_these:
+    with readable(folder), only_these:
         loaded = ocp.load(str(folder.absolute()), _placed(known), checkpointable_name="state")
     variables = recipe.variables(wanted._replace(**loaded), of)
     refuse_not_finite(str(folder), variables)
@@ -249,7 +252,7 @@ def opened(
 
 def refuse_not_finite(name: str, variables: Any) -> None:
     """Refuse variables with NaN or infinity, whose argmax would be class 0 without a word."""
-    for path, leaf in _leaves(variables):
+    for path, leaf in leaves_of(variables):
         if not np.isfinite(leaf).all():
             raise UserError(f"{name}: {path} holds NaN or infinity; use other variables or --step")
 
@@ -288,130 +291,9 @@ def _not_empty(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {name: part for name, part in tree.items() if jax.tree.leaves(part)}
 
 
-ONE_DEVICE = json.dumps(
-    {
-        "sharding_type": "NamedSharding",
-        "shape": [1],
-        "axis_names": ["device"],
-        "axis_types": ["AxisType.Auto"],
-        "partition_spec": [],
-        "device_mesh": {"mesh": [{"id": 0}]},
-    }
-)
-"""Orbax's words for "on the first device"."""
-
-
-def _open_anywhere(folder: Path) -> None:
-    """Let orbax alone put the arrays on one device, whatever devices the run had.
-
-    It would look for the run's own devices and refuse to open the checkpoint without them.
-    """
-    path = folder / "state" / "_sharding"
-    if path.is_file():
-        with disk.replacing(path) as beside:
-            beside.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), ONE_DEVICE)))
-
-
 def _placed(tree: Any) -> Any:
     """Shapes with a sharding each; those that have none go to the first device."""
     first = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding or first), tree
     )
-
-
-def _metadata(folder: Path) -> dict[str, Any]:
-    """What ``Saver.save`` noted beside the state: ``progress`` and ``scores``."""
-    _intact(folder)
-    with _readable(folder):
-        noted = ocp.checkpointables_metadata(str(folder.absolute())).custom_metadata
-        return {"progress": noted["progress"], "scores": noted["scores"]}  # pyright: ignore
-
-
-def _tree_of(folder: Path) -> dict[str, Any]:
-    _intact(folder)
-    with _readable(folder):
-        return dict(ocp.metadata(str(folder.absolute()), checkpointable_name="state").metadata)
-
-
-def _intact(folder: Path) -> None:
-    """Refuse a checkpoint of which a part is missing, damaged or cut short, naming it.
-
-    Orbax opens all arrays at once, and where one cannot be read the others complain in logs and
-    tracebacks of their own. So it is handed only what has passed here.
-    """
-    needed = ("state/_METADATA", "state/manifest.ocdbt", "_CHECKPOINT_METADATA")
-    missing = [part for part in needed if not (folder / part).is_file()]
-    with _readable(folder):
-        if missing:
-            raise FileNotFoundError(f"{missing[0]} is missing")
-        for path in digests.notes_of(folder):
-            _parsed(path)
-        store = digests.store_of(folder)
-        names = store.list().result()
-        if not names:
-            raise ValueError("state/manifest.ocdbt is empty")
-        for name in names:  # the last byte of each shows that the file reaches so far
-            store.read(name, byte_range=slice(-1, None)).result()
-
-
-def _parsed(path: Path) -> None:
-    try:
-        json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path.name} is damaged: {error}") from error
-
-
-def _verify(folder: Path, state: Mapping[str, Any], wanted: bool) -> None:
-    """Hold the parts of a state that are read against their digests."""
-    if wanted:
-        with _readable(folder):
-            digests.check(folder, state)
-
-
-def _way_out(folder: Path) -> str:
-    """What to use in the place of a checkpoint that cannot be used."""
-    others = [step for step in steps(folder.parent.parent) if str(step) != folder.name]
-    earlier = [step for step in others if step < int(folder.name)] or others
-    if not earlier:
-        return "there is no other checkpoint"
-    return f"use step {earlier[-1]} (--step, or remove this folder to resume from there)"
-
-
-@contextlib.contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    """Orbax's long internal errors as one line that says which checkpoint."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # orbax and tensorstore raise what their layers raise
-        why = f"{type(error).__name__}: {first_line(error)}"
-        raise UserError(
-            f"{folder}: damaged, truncated or foreign checkpoint ({why}); {_way_out(folder)}"
-        ) from error
-
-
-def _compare(folder: Path, found: Any, wanted: Any) -> None:
-    """Refuse a checkpoint whose arrays are not those of the experiment's architecture."""
-    have = {path: tuple(leaf.shape) for path, leaf in _leaves(found)}
-    want = {path: tuple(leaf.shape) for path, leaf in _leaves(wanted)}
-    for path in [*want, *have]:
-        if have.get(path) != want.get(path):
-            raise UserError(
-                f"{folder}: checkpoint of another architecture: {path} is "
-                f"{have.get(path, 'absent')} there and {want.get(path, 'absent')} in the experiment"
-            )
-
-
-def _leaves(tree: Any) -> list[tuple[str, Any]]:
-    """Leaves by path; orbax gives tuples and dataclasses back as lists and dicts, so names only."""
-    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
-
-    def name(entry: Any) -> str:
-        for attribute in ("key", "name", "idx"):
-            if hasattr(entry, attribute):
-                return str(getattr(entry, attribute))
-        return str(entry)
-
-    return [("/".join(name(entry) for entry in path), leaf) for path, leaf in flat]

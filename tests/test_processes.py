@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxseg import checkpoint, record
+from jaxseg import checkpoint, record, step_folder
 from jaxseg import experiment as experiments
 from jaxseg import workdir as workdirs
 from jaxseg.train import train
@@ -188,7 +188,7 @@ def test_two_processes_equal_one(tiny, tmp_path):
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     read = {
-        w: checkpoint._metadata(tmp_path / w / "checkpoints" / "4")["scores"]
+        w: step_folder.metadata_of(tmp_path / w / "checkpoints" / "4")["scores"]
         for w in ("one", "two")
     }
     assert read["one"].keys() == read["two"].keys() >= {"dice", "case_dice"}
