@@ -112,6 +112,8 @@ class Evaluator:
             if dataset.rank != 2:
                 raise UserError(f"evaluation.metrics={self._named}: COCO's are of images alone")
         gives = ["confusion", *(["labels"] if self._scores else [])]
+        if getattr(self._predictor, "criterion", None) is not None:
+            gives.append("loss")
         if "calibration" in needs:
             gives.append("calibration")
         if "probabilities" in needs or ("objects" in needs and parts.boundary is not None):
@@ -198,6 +200,7 @@ class Evaluator:
         record["confusion"] = (
             counts["confusion"] if "confusion" in counts else self._count(case, result)
         )
+        record["loss"] = float(counts.get("loss", np.nan))
         if not self._scores:
             return record
         assert result.labels is not None
@@ -244,6 +247,7 @@ class Evaluator:
             "mm" if all(case["spaced"] for case in cases) else "pixels",
             self._scores,
             tuple(case["name"] for case in cases),
+            tuple(case["loss"] for case in cases),
         )
 
     def _batches(self) -> Iterator[tuple[list[int], list[dict[str, Any]], Rows]]:

@@ -29,6 +29,8 @@ class Evaluation:
     together, cost nothing (``metrics.SCORES``, and ``metrics.MORE`` such as ``iou_micro``); those
     of ``metrics.CASE_SCORES``, such as ``hd95``, ``pq`` and ``ece``, are computed case by case, and
     only where they are named; an object is a score of one's own (docs/own_metric.md).
+    ``loss`` computes the losses of the recipe too, of the merged logits of whole images, as
+    `losses.criterion` says: a curve beside that of training.
     ``instances`` says what an object is, for those that count them. ``evaluate`` gives an interval
     over cases with each. ``patience`` stops the run after that many evaluations without a better
     ``checkpoint.best``.
@@ -42,6 +44,7 @@ class Evaluation:
     tta: bool = False
     patience: int | None = None
     instances: Instances = Instances()
+    loss: bool = True
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""

@@ -15,7 +15,6 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -25,7 +24,6 @@ import numpy as np
 from jaxseg import command, disk, ensemble, process
 from jaxseg.checkpoint import Opened
 from jaxseg.data import images
-from jaxseg.data.intensities import Intensities
 from jaxseg.data.masks import parse_values
 from jaxseg.ensemble import Workdirs
 from jaxseg.errors import UserError
@@ -33,7 +31,8 @@ from jaxseg.experiment import Experiment
 from jaxseg.inputs import admit, inputs
 from jaxseg.predicted_file import Network, Predicted, Wanted, predicted, written
 from jaxseg.predictor import CaseResult, Gives, Segment, bounded, run
-from jaxseg.workdir import INTENSITIES, classes_for
+from jaxseg.unlike import Unlike
+from jaxseg.workdir import classes_for
 
 Values = Sequence[int] | Literal["own"]
 """The number of each class in label maps; "own": that of the masks that the run was trained on."""
@@ -190,36 +189,6 @@ def _with_flips(one: Opened, tta: bool | None) -> Opened:
 
 def _predictor(one: Opened) -> Any:
     return one.experiment.recipe.predictor(one.experiment.evaluation)
-
-
-@dataclass(frozen=True)
-class Unlike:
-    """Files whose intensities lie far from those that a run was trained on, and how."""
-
-    known: tuple[Intensities | None, ...]
-    """Of each run; None for one that has kept none."""
-    found: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def to(cls, workdir: Workdirs) -> "Unlike":
-        """Those of the runs, of which there is none yet."""
-        return cls(tuple(Intensities.read(d / INTENSITIES) for d in ensemble.listed(workdir)))
-
-    def look(self, number: int, image: np.ndarray, name: str) -> None:
-        """Take note of an image as run ``number`` sees it."""
-        known = self.known[number]
-        how = known.far(image) if known is not None else None
-        if how:
-            self.found.setdefault(name, how)
-
-    def say(self, count: int) -> None:
-        """One line on all of them."""
-        if self.found:
-            name, how = next(iter(self.found.items()))
-            logging.getLogger("jaxseg").warning(
-                f"{len(self.found)} of {count} files are unlike the images that the run was "
-                f"trained on, so their label maps may mean nothing: in {name}, {how}"
-            )
 
 
 def _network(runs: Sequence[Opened], gives: Gives, unlike: Unlike) -> Network:

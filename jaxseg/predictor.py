@@ -17,10 +17,11 @@ from jaxtyping import Float, Int
 from jaxseg import inference
 from jaxseg.errors import UserError
 from jaxseg.inference import Spatial, Tiles
+from jaxseg.losses.criterion import Criterion
 from jaxseg.metrics import Calibration, Confusion, Found
 from jaxseg.types import BATCH_FIELDS
 
-Gives = tuple[Literal["labels", "probabilities", "confusion", "calibration"], ...]
+Gives = tuple[Literal["labels", "probabilities", "confusion", "calibration", "loss"], ...]
 """What is wanted of a prediction: what is not leaves no device."""
 
 Case = Mapping[str, Any]
@@ -36,7 +37,7 @@ class CaseResult(NamedTuple):
     objects: tuple[Found, ...] | None = None
     """Objects that may overlap, with scores, of a network that finds objects."""
     counts: Mapping[str, np.ndarray] = {}
-    """What the device has counted: ``confusion [k k]``, ``calibration [3 bins]``."""
+    """What the device has counted: ``confusion [k k]``, ``calibration [3 bins]``, ``loss``."""
 
 
 @runtime_checkable
@@ -71,9 +72,13 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Segment:
-    """Semantic segmentation by sliding window: the merged logits, and their argmax as labels."""
+    """Semantic segmentation by sliding window: the merged logits, and their argmax as labels.
+
+    ``criterion`` is the loss of the merged logits, where one is to be known.
+    """
 
     tiles: Tiles = Tiles()
+    criterion: Criterion | None = None
 
     def size(self, model: Any, case: Case) -> Spatial:
         """The bucket of the case's image, see `inference.bucket`."""
@@ -106,13 +111,15 @@ class Segment:
             given["confusion"] = Confusion.each(labels, rows["label"], k, valid=valid)
         if "calibration" in gives:
             given["calibration"] = jax.vmap(_calibration)(jax.nn.softmax(logits), rows["label"])
+        if "loss" in gives and self.criterion is not None:
+            given["loss"] = self.criterion(logits, rows["label"])
         return given
 
     def result(self, given: Mapping[str, Any], case: Case) -> CaseResult:
         """Cropped to the size of the case's image."""
         inside = tuple(slice(n) for n in case["image"].shape[:-1])
         maps = {name: given[name][inside] for name in ("labels", "probabilities") if name in given}
-        counts = {name: given[name] for name in ("confusion",) if name in given}
+        counts = {name: given[name] for name in ("confusion", "loss") if name in given}
         if "calibration" in given:
             counts["calibration"] = np.stack([np.asarray(x, float) for x in given["calibration"]])
         return CaseResult(maps.get("labels"), maps.get("probabilities"), counts=counts)

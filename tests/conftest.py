@@ -60,7 +60,7 @@ def tiny_factory():
             data=data or Data(dataset=synthetic, patch=(16, 16), foreground=0.25),
             steps=steps,
             batch_size=batch_size,
-            evaluation=Evaluation(every=every, window=(16, 16)),
+            evaluation=Evaluation(every=every, window=(16, 16), loss=False),
             checkpoint=Checkpoints(every=every, keep=3),
             seed=seed,
             mesh=mesh,

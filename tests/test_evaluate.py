@@ -184,9 +184,9 @@ def test_probabilities_leave_the_device_only_where_they_are_needed(monkeypatch):
     apply = evaluator._apply
     monkeypatch.setattr(evaluator, "_apply", lambda *a: given.append(a[-1]) or apply(*a))
     for metrics, expected in (
-        (("dice",), ("confusion",)),
-        (("hd95", "ap", "pq"), ("confusion", "labels")),
-        (("ece",), ("confusion", "labels", "calibration")),
+        (("dice",), ("confusion", "loss")),
+        (("hd95", "ap", "pq"), ("confusion", "labels", "loss")),
+        (("ece",), ("confusion", "labels", "loss", "calibration")),
     ):
         evaluated(experiment(synthetic(count=(1, 1, 1)), metrics=metrics))
         assert set(given) == {expected}, metrics

@@ -23,8 +23,8 @@ class Evaluated:
 
     ``matrices`` are the confusion matrices of the cases, for intervals; None where no interval is
     wanted. ``unit`` is that of distances. ``of_cases`` are the scores that made the records
-    (`scores_of`), one's own among them. ``names`` are those of the cases, in the order of matrices
-    and records.
+    (`scores_of`), one's own among them. ``names`` and ``losses`` are those of the cases, in the
+    order of matrices and records; a loss that nobody has computed is NaN.
     """
 
     confusion: Confusion
@@ -34,6 +34,7 @@ class Evaluated:
     unit: Literal["mm", "pixels"] = "pixels"
     of_cases: Mapping[str, NamedScore] = field(default_factory=lambda: CASE_SCORES)
     names: Sequence[str] = ()
+    losses: Sequence[float] = ()
 
     def scores(self, class_names: Sequence[str] | None = None) -> dict[str, Any]:
         """Plain numbers for reports: those of ``Confusion``, and after them those of cases.
@@ -49,7 +50,16 @@ class Evaluated:
             left_out = score.left_out(records) if isinstance(score, LeavesOut) else None
             if left_out is not None:
                 report[f"{name}_cases_left_out"] = left_out
-        return report
+        loss = self._loss()
+        return report if loss is None else report | {"loss": loss}
+
+    def _loss(self) -> float | None:
+        """The mean over the cases of which a pixel counts; None where none was computed."""
+        losses = np.asarray(self.losses, float)
+        if not losses.size or np.isnan(losses).all() or self.matrices is None:
+            return None
+        counting = self.matrices.sum((1, 2)) > 0
+        return float(losses[counting].mean()) if counting.any() else None
 
     def cases(self, class_names: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """A row a case: ``case``, its name, and then its scores as `scores` words them.

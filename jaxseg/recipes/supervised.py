@@ -15,6 +15,7 @@ from jaxseg import sharding, step
 from jaxseg.augment import Augment
 from jaxseg.errors import UserError, require
 from jaxseg.losses import CrossEntropy, DeepSupervision, ImageLevel, Loss, Ramp
+from jaxseg.losses.criterion import Criterion
 from jaxseg.ops import crop_centre
 from jaxseg.optimizers import AdamW, Optimizer
 from jaxseg.predictor import Predictor, Segment
@@ -147,8 +148,9 @@ class Supervised:
         return state._replace(extra={**state.extra, of: variables})
 
     def predictor(self, evaluation: Any) -> Predictor:
-        """Windows as ``evaluation`` says."""
-        return Segment(evaluation.tiles)
+        """Windows as ``evaluation`` says, and the losses of what they are merged to."""
+        terms = tuple(self.losses.values())
+        return Segment(evaluation.tiles, Criterion(terms) if evaluation.loss and terms else None)
 
     def rate(self, at: jax.Array) -> jax.Array:
         """The learning rate of step ``at``."""

@@ -10,6 +10,7 @@ from jaxseg.report.records import read_metrics
 Line = Mapping[str, Any]
 
 SCORES = "validation/"
+LOSS = f"{SCORES}loss"
 
 APART = ("step", "images_per_second", "learning_rate", "gradient_norm")
 """What is no curve among the losses."""
@@ -35,7 +36,7 @@ def write_progress(path: str | Path, metrics: str | Path, best: str | None = Non
     for axis, (title, names) in zip(axes, shown.items(), strict=False):
         axis.set_axis_on()
         _draw(axis, title, names, lines)
-        if at is not None and any(name.startswith(SCORES) for name in names):
+        if at is not None and names[0].startswith(SCORES):
             axis.axvline(at, color="grey", linestyle="--", linewidth=1.0)
             axis.set_title(f"{title} (best {best} at step {at})")
     save(drawn, path)
@@ -44,13 +45,15 @@ def write_progress(path: str | Path, metrics: str | Path, best: str | None = Non
 def panels(lines: Sequence[Line]) -> dict[str, list[str]]:
     """The names of the curves of each panel; scores of 0 to 1 never share one with distances."""
     names = list(dict.fromkeys(name for line in lines for name in line if name not in APART))
-    scores = [n for n in names if n.startswith(SCORES) and not n.endswith("_cases_left_out")]
+    losses = [n for n in names if not n.startswith(SCORES)] + [n for n in names if n == LOSS]
+    aside = (LOSS, *(n for n in names if n.endswith("_cases_left_out")))
+    scores = [n for n in names if n.startswith(SCORES) and n not in aside]
     means = [n for n in scores if n.count("/") == 1]
     unit = [n for n in means if _within_one(points(lines, n))]
     by_class = [n.split("/", 2)[1] for n in scores if n not in means][:1]
     first = f"{by_class[0]} by class" if by_class else ""
     return {
-        "loss": [n for n in names if not n.startswith(SCORES)],
+        "loss": losses,
         "validation scores": unit,
         first: [n for n in scores if by_class and n.startswith(f"{SCORES}{by_class[0]}/")],
         "validation scores of other scales": [n for n in means if n not in unit],
@@ -81,7 +84,7 @@ def _draw(axis: Any, title: str, names: Sequence[str], lines: Sequence[Line]) ->
     curves = {name: points(lines, name) for name in names}
     for name, found in curves.items():
         steps, values = zip(*found, strict=True) if found else ((), ())
-        label = name.split("/", 2)[-1]
+        label = name if name == LOSS else name.split("/", 2)[-1]
         axis.plot(steps, values, marker="." if len(found) < 50 else None, label=label)
     scores = names[0].startswith(SCORES)
     if len(names) <= LABELLED and (scores or len(names) > 1):
