@@ -104,6 +104,18 @@ def add_classes(made: argparse.ArgumentParser) -> None:
     )
 
 
+def add_processes(made: argparse.ArgumentParser) -> None:
+    """Add ``--distributed`` and what says which process this is."""
+    made.add_argument(
+        "--distributed",
+        action="store_true",
+        help="join the other processes of this run (found by JAX, or as the next three say)",
+    )
+    made.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    made.add_argument("--processes", type=int, help="number of processes")
+    made.add_argument("--process", type=int, help="number of this process")
+
+
 def add_debug(made: argparse.ArgumentParser) -> None:
     """Add ``--debug``."""
     made.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
 from jaxseg.types import IGNORE, Prediction, ValidConvolutions, covering_size, output_size
 
 Spatial = tuple[int, ...]
@@ -54,14 +54,12 @@ class Tiles:
         """Refuse what cannot be swept."""
         if self.window is not None:
             object.__setattr__(self, "window", tuple(int(n) for n in self.window))
-            if min(self.window, default=0) < 1:
-                raise UserError(f"window={self.window}: every axis must be at least 1")
-        if not 0 <= self.overlap < 1:
-            raise UserError(f"overlap={self.overlap}: must be at least 0 and below 1")
-        if self.weighting not in ("gaussian", "uniform"):
-            raise UserError(f"weighting={self.weighting!r}: must be 'gaussian' or 'uniform'")
-        if self.window_batch < 1:
-            raise UserError(f"window_batch={self.window_batch}: must be at least 1")
+            fine = min(self.window, default=0) >= 1
+            require(fine, "window", self.window, "at least 1 along every axis")
+        require(0 <= self.overlap < 1, "overlap", self.overlap, "at least 0 and below 1")
+        known = "gaussian", "uniform"
+        require(self.weighting in known, "weighting", self.weighting, "'gaussian' or 'uniform'")
+        require(self.window_batch >= 1, "window_batch", self.window_batch, "at least 1")
 
 
 WHOLE = Tiles()

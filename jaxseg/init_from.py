@@ -20,7 +20,7 @@ from jaxseg.recipes import Recipe, Variables
 from jaxseg.step import TrainState, path_of
 
 SHOWN = 5
-"""Misfits that an error spells out; it counts the others."""
+"""Fresh paths that the log spells out; it counts the others."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,9 @@ def taken(
         found[of], bad = _matched(_flat(have), _flat(given), source)
         misfits += [f"{of}: {line}" for line in bad]
     if misfits:
-        more = f" and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
         raise UserError(
-            f"init_from does not fit: {'; '.join(misfits[:SHOWN])}{more}; name in fresh=(...) what "
-            "is to stay as drawn"
+            f"init_from does not fit: {'; '.join(misfits)}; name in fresh=(...) what is to stay as "
+            "drawn"
         )
     return found
 
@@ -99,7 +98,7 @@ def write_run(folder: str | Path, experiment: Experiment, variables: Variables) 
         every, misfits = _matched(have, given, InitFrom(run="variables"))
         misfits += [f"{path} is not of the model" for path in given if path not in have]
         if misfits:
-            raise UserError(f"{folder}: the variables do not fit: {'; '.join(misfits[:SHOWN])}")
+            raise UserError(f"{folder}: the variables do not fit: {'; '.join(misfits)}")
         state = put(experiment, state, {"model": every})
         with checkpoint.Saver(folder, experiment.checkpoint) as saver:
             record.write_json(experiment, folder / workdir.EXPERIMENT)

@@ -1,6 +1,6 @@
 """TrainState and the pure pieces that every recipe's step is made of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxseg import sharding
-from jaxseg.errors import UserError, unknown
+from jaxseg.errors import require, unknown
 from jaxseg.types import Batch
 
-Rates = Sequence[tuple[str, float]]
+Rates = tuple[tuple[str, float], ...]
 """Factors of the update by parameter path; of several that hold, the longest path counts."""
 
 
@@ -142,8 +142,7 @@ def check_rates(rates: Rates, params: Any) -> None:
     paths = [path_of(entries) for entries, _ in jax.tree_util.tree_leaves_with_path(params)]
     known = {"/".join(path.split("/")[:n]) for path in paths for n in range(1, path.count("/") + 2)}
     for path, factor in rates:
-        if factor < 0:
-            raise UserError(f"recipe.rates: {path!r} has the factor {factor}; must be at least 0")
+        require(factor >= 0, f"recipe.rates of {path!r}", factor, "at least 0")
         if path not in known:
             raise unknown("recipe.rates: no parameter lies at", path, sorted(known))
 

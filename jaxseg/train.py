@@ -228,14 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_classes(parser)
     command.add_unverified(parser)
     command.add_debug(parser)
-    add(
-        "--distributed",
-        action="store_true",
-        help="join the other processes of this run (found by JAX, or as the next three say)",
-    )
-    add("--coordinator", metavar="HOST:PORT", help="address of process 0")
-    add("--processes", type=int, help="number of processes")
-    add("--process", type=int, help="number of this process")
+    command.add_processes(parser)
     add("overrides", nargs="*", metavar="a.b=value", help="such as batch_size=8")
     return parser
 

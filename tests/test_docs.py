@@ -63,6 +63,13 @@ def test_a_network_from_outside_the_package_passes_the_contract(fcu, monkeypatch
     ("edit", "message"),
     [
         (("return 2", "return 0"), "stride=0"),
+        (
+            (
+                "    @property\n    def stride(self) -> int:",
+                "    @property\n    def step(self) -> int:",
+            ),
+            "stride",
+        ),
         (("ConvNorm(2 * self.width, name", "ConvNorm(2 * self.width + train, name"), None),
         (
             (

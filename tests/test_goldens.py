@@ -1,7 +1,7 @@
 """Every reference value of losses and metrics that the founders wrote down stands in a test.
 
 That a literal stands there does not show that it is asserted well; that one is missing shows that
-nothing asserts it. The values are in ``facts/golden``, which not every machine has.
+nothing asserts it. The values lie in the founders' shared folder; without it this is skipped.
 """
 
 import json

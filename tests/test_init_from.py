@@ -109,7 +109,8 @@ def test_all_misfits_are_in_one_error(tiny, before, tmp_path):
     said = str(caught.value)
     assert (
         "params/decoder/level0_up/kernel is (2, 2, 8, 4) in" in said
-        and "more; name in fresh=" in said
+        and "params/head/kernel" in said
+        and said.endswith("; name in fresh=(...) what is to stay as drawn")
     )
     assert str(before) in said and "\n" not in said
 

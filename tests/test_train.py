@@ -35,7 +35,7 @@ def losses(workdir):
     return [(line["step"], line["loss"]) for line in lines if "loss" in line]
 
 
-def test_a_workdir_holds_all_that_the_design_says(tiny, tmp_path):
+def test_a_workdir_holds_all_that_the_readme_says(tiny, tmp_path):
     summary = train(tiny(), tmp_path)
     names = {path.name.split(".")[0] for path in tmp_path.iterdir()}
     assert names >= {

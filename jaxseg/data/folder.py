@@ -8,7 +8,7 @@ from jaxseg.data.images import list_images, stem
 from jaxseg.data.source import Masks, Pair, Pairs, existing, slices, unknown_split
 from jaxseg.data.splits import SPLITS, Shares
 from jaxseg.data.twins import refuse_twins
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Folder:
     def __post_init__(self) -> None:
         """Refuse impossible numbers, and names of folders that contradict each other."""
         for name in ("num_classes", "channels"):
-            if getattr(self, name) < 1:
-                raise UserError(f"data.dataset.{name}={getattr(self, name)}: must be at least 1")
-        if self.rank not in (2, 3):
-            raise UserError(f"data.dataset.rank={self.rank}: 2 for images, 3 for volumes")
+            value = getattr(self, name)
+            require(value >= 1, f"data.dataset.{name}", value, "at least 1")
+        fine = self.rank in (2, 3)
+        require(fine, "data.dataset.rank", self.rank, "2 for images, 3 for volumes")
         if not self.mask_suffix and self.masks and Path(self.images) == Path(self.masks):
             raise UserError(
                 f"data.dataset.masks={self.masks!r}: the folder of the images; mask_suffix says "

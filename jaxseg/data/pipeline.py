@@ -78,8 +78,7 @@ class Data:
         first, last, step = rows.indices(batch_size)
         if step != 1 or last <= first:
             raise UserError(f"rows {rows} take no contiguous part of batch_size={batch_size}")
-        if not 0 <= seed < 2**32:
-            raise UserError(f"seed={seed}: must be in [0, 2^32)")
+        require(0 <= seed < 2**32, "seed", seed, "in [0, 2^32)")
         how = self._reading(self.labels, self.foreground > 0, self.weight_map)
         cases = self._open("train", how)
         numbers = self._numbers(len(cases))

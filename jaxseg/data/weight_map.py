@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
-from jaxseg.errors import UserError
+from jaxseg.errors import require
 from jaxseg.types import IGNORE
 
 SMALLEST = 1e-7
@@ -32,8 +32,8 @@ class WeightMap:
 
     def __post_init__(self) -> None:
         """Refuse what has no border."""
-        if self.w0 < 0 or self.sigma <= 0:
-            raise UserError(f"{self}: w0 must be at least 0 and sigma above 0")
+        require(self.w0 >= 0, "data.weight_map.w0", self.w0, "at least 0")
+        require(self.sigma > 0, "data.weight_map.sigma", self.sigma, "above 0")
 
     def __call__(
         self,

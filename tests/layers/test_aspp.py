@@ -43,7 +43,7 @@ def test_the_summed_heads_of_deeplab_v2_have_their_parameters():
 
 
 def test_the_head_of_parsing_rcnn_has_its_parameters():
-    # facts/architectures-medical.md 27: all convolutions with bias, a projection to 512
+    # the released network: all convolutions with bias, a projection to 512
     head = ASPP(norm="none", projection=512)
     assert count(head, 256) == 2_557_696
 

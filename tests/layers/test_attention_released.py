@@ -1,4 +1,4 @@
-"""Attention layers give the numbers of the released codes (facts/outputs-medical.json)."""
+"""Attention layers give the numbers of the released codes."""
 
 import json
 import math
@@ -19,7 +19,7 @@ from jaxseg.layers.squeeze_excitation import (
     SqueezeExcitation,
 )
 
-# The recipe of facts/architectures-medical.md ("fingerprint recipe"): torch's order of parameters.
+# Weights by recipe: torch's order of parameters.
 SQUEEZE = ["reduce/kernel", "reduce/bias", "expand/kernel", "expand/bias"]
 BOTH = ["kernel", "bias"]
 NO_TRAIN = (

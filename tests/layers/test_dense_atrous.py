@@ -15,7 +15,7 @@ def test_the_layer_of_ce_net_has_its_parameters(weights, threes, ones):
     count = sum(a.size for a in jax.tree.leaves(variables))
     assert count == threes * (9 * 512**2 + 512) + ones * (512**2 + 512)
     if weights == "shared":
-        assert count == 7_342_080  # of the authors' code, facts/architectures-medical.md 8
+        assert count == 7_342_080  # of the authors' code
 
 
 def test_a_pixel_sees_nineteen_pixels_an_axis():

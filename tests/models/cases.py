@@ -61,6 +61,6 @@ FIRST: dict[str, tuple[nn.Module, Case]] = {}
 for _name, _case in CASES.items():
     for _family, _more in (_case.encoders or {"": {}}).items():
         _encoder = {"encoder": ENCODERS[_family]} if _family else {}
-        _model = create(_name, num_classes=CLASSES, **_case.fields, **_encoder, **_more)
+        _model = create(_name, num_classes=CLASSES, **{**_case.fields, **_encoder, **_more})
         TINY[f"{_name}-{_family}".rstrip("-")] = (_model, _case)
         FIRST.setdefault(_name, (_model, _case))

@@ -1,4 +1,4 @@
-"""Peers' networks, rebuilt from the records of ``golden`` by the recipe of its README.
+"""Peers' networks, rebuilt from the records that the founders' shared folder holds of them.
 
 A record holds no weights: those of a key of the peer's ``state_dict`` are drawn from a generator
 whose seed is the key. A network's test has the table of names that leads from the peer's keys to

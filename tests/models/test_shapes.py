@@ -51,6 +51,15 @@ def test_logits_are_float32_of_the_size_of_the_image(model, case):
 
 
 @every
+@pytest.mark.parametrize(("channels", "classes"), [(1, 2), (4, 21)])
+def test_channels_and_classes_are_free(model, case, channels, classes):
+    other, (height, width) = model.clone(num_classes=classes), case.size
+    x = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
+    prediction, _ = traced(other, x)
+    assert prediction.logits.shape == (1, *output_size(other, case.size), classes)
+
+
+@every
 def test_a_volume_is_taken_as_an_image_is(model, case):
     if case.volume is None:
         pytest.skip("a network of images alone")

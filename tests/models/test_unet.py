@@ -40,7 +40,7 @@ def test_counts_are_those_of_the_peers(model, channels: int, parameters: int, ma
     assert count(model, channels) == (parameters, macs)
 
 
-def test_counts_are_those_of_the_issue():
+def test_parameters_with_encoders_of_two_families():
     assert count(create("unet", num_classes=5, encoder="resnet34"), 3)[0] == 24_436_949
     assert count(create("unet", num_classes=2, encoder="resnet50"), 1)[0] == 32_514_978
 
