@@ -73,7 +73,7 @@ def write_files(folder: Path, scale: Scale) -> None:
 
 
 def pipeline(scale: Scale) -> list[dict[str, Any]]:
-    """A row a cache and a number of workers."""
+    """One row for each cache and number of workers."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -87,7 +87,7 @@ def pipeline(scale: Scale) -> list[dict[str, Any]]:
 
 
 def patches_per_second(folder: Path, cache: Any, workers: int, scale: Scale) -> dict[str, Any]:
-    """Of an iterator over batches that has seen every file."""
+    """Patches a second of an iterator over batches that has seen every file."""
     data = Data(
         dataset=Folder(num_classes=2, channels=1, validation=0.0),
         root=str(folder),
@@ -190,7 +190,7 @@ def of_loop(scale: Scale, smoke: bool) -> list[dict[str, Any]]:
 
 
 def tables(rows: list[dict[str, Any]]) -> str:
-    """Markdown, one a part."""
+    """The rows as Markdown tables, one a part."""
     columns = {
         "pipeline": {"source": "source", "workers": "workers", "patches_per_second": "patches/s"},
         "augmentation": {

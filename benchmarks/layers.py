@@ -207,7 +207,7 @@ def row_of(name, task, precision, worker, options, versions) -> dict[str, Any]:
 
 
 def columns(options, torch: bool) -> dict[str, str]:
-    """Of the table."""
+    """The columns of the table."""
     found = {"operation": "operation", "task": "task", "size": "size"}
     if len(options.precisions) > 1:
         found["precision"] = "precision"

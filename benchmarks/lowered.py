@@ -72,7 +72,7 @@ class Program(NamedTuple):
 
 
 def programs(text: str) -> list[Program]:
-    """Those of an optimised HLO module, in no order; what only names memory is none."""
+    """The programs of an optimised HLO module, in no order; what only names memory is left out."""
     bodies: dict[str, list[str]] = {}
     entry, lines = "", []
     for line in text.splitlines():

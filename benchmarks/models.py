@@ -81,7 +81,7 @@ def counted(model: Any, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def random_batch(model: Any, size: tuple[int, ...], row: Row) -> Batch:
-    """On the device."""
+    """A random batch on the device."""
     rng = np.random.default_rng(0)
     output_size(model, size[1:])  # refuses what does not fit
     image = rng.standard_normal((*size, row.channels), dtype=np.float32)
@@ -109,7 +109,7 @@ def inference(recipe: Supervised, batch: Batch) -> tuple[Any, tuple, Callable]:
 
 
 def training(recipe: Supervised, batch: Batch) -> tuple[Any, tuple, Callable]:
-    """The same of the training step, each call going on from the one before."""
+    """The jitted training step, its arguments, and its calls; each goes on from the one before."""
     state = jax.jit(recipe.init)(jax.random.key(0), batch)
     step = jax.jit(recipe.step, donate_argnums=0, compiler_options=process.compiler_options())
 
@@ -228,7 +228,7 @@ COLUMNS = {
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown."""
+    """The rows as a Markdown table."""
     shown = []
     for row in rows[1:]:
         extra = {}

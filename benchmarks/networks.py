@@ -70,7 +70,7 @@ class XceptionBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Same shape."""
+        """A map of the same shape."""
         y = x
         for i in (1, 2, 3):
             separable = SeparableConv(

@@ -51,12 +51,12 @@ def conv(size, channels, features, kernel=3, *, stride=1, dilation=1, groups=1) 
 
 
 def depthwise(size, channels, kernel=3, **how) -> Operation:
-    """A kernel a channel."""
+    """A convolution with one kernel a channel."""
     return conv(size, channels, channels, kernel, groups=channels, **how)
 
 
 def transposed(size, channels, features, kernel_size=2, padding=0) -> Operation:
-    """By 2."""
+    """A transposed convolution by 2."""
     shape: Any = {"kernel_size": kernel_size, "padding": padding}
     module, rank = TransposedConv(features, use_bias=False, **shape), len(size)
     pad = kernel_size - 1 - padding
@@ -106,7 +106,7 @@ def norm(size, channels, kind="batch") -> Operation:
 
 
 def upsample(size, channels, method: Method = "linear") -> Operation:
-    """By 2."""
+    """An enlargement by 2."""
 
     def chosen(_, x):
         return enlarge(x, 2, method)

@@ -52,7 +52,7 @@ GROUPS = re.compile(r"replica_groups=(?:\[(\d+),(\d+)\]|\{\{([\d,]*)\})")
 
 
 class Collective(NamedTuple):
-    """One in the program of a device: bytes of its result, and devices that take part."""
+    """One collective in a device's program: bytes of its result, and devices that take part."""
 
     kind: str
     bytes: int
@@ -73,7 +73,7 @@ class Collective(NamedTuple):
 
 
 def collectives(text: str, devices: int) -> Iterator[Collective]:
-    """Those in the text of a compiled program of so many devices."""
+    """The collectives in the text of a compiled program of so many devices."""
     for line in text.splitlines():
         found = INSTRUCTION.search(line)
         if found is None:
@@ -86,7 +86,7 @@ def collectives(text: str, devices: int) -> Iterator[Collective]:
 
 
 def array_bytes(dtype: str, shape: str) -> int:
-    """Of ``f32`` and ``4,2``."""
+    """The bytes of an array whose type and shape read ``f32`` and ``4,2``."""
     bits = 8 if dtype == "pred" else int(re.sub(r"\D", "", dtype))
     return math.prod(int(n) for n in shape.split(",") if n) * bits // 8
 
@@ -190,7 +190,7 @@ def predicted(row: dict[str, Any], macs: int, options: argparse.Namespace) -> di
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown."""
+    """The rows as a Markdown table."""
     columns = {
         "mesh": "data x fsdp x spatial",
         "arguments_mib": "state and batch (MiB)",

@@ -82,7 +82,7 @@ def seconds(of_rounds: Sequence[float], prefix: str = "") -> dict[str, Any]:
 
 
 def quartiles(values: Sequence[float]) -> list[float]:
-    """First and third."""
+    """The first and third quartiles."""
     if len(values) < 2:
         return [rounded(values[0])] * 2
     first, _, third = statistics.quantiles(values, n=4, method="inclusive")
@@ -90,7 +90,7 @@ def quartiles(values: Sequence[float]) -> list[float]:
 
 
 def rounded(value: float, digits: int = 4) -> float:
-    """To so many significant digits."""
+    """The value rounded to so many significant digits."""
     if not value or not math.isfinite(value):
         return value
     return round(value, digits - 1 - math.floor(math.log10(abs(value))))
@@ -167,7 +167,7 @@ def cores() -> int:
 
 
 def commit() -> str:
-    """Of the working tree, ``-dirty`` where it differs; COMMIT where the tree is a mere copy."""
+    """The tree's commit, ``-dirty`` where it differs; COMMIT where the tree is a mere copy."""
     if "COMMIT" in os.environ:
         return os.environ["COMMIT"]
     found = subprocess.run(
@@ -187,7 +187,7 @@ def command() -> str:
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Of the command ``python -m benchmarks.<name>``, whose help is the module's docstring."""
+    """The parser of ``python -m benchmarks.<name>``, whose help is the module's docstring."""
     return argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}",
         description=description,
@@ -196,7 +196,7 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
-    """Markdown: ``columns`` maps keys of a row to titles; an ``error`` fills the last column."""
+    """A Markdown table: ``columns`` maps row keys to titles; ``error`` fills the last column."""
     lines = [
         "| " + " | ".join(columns.values()) + " |",
         "|---" + "|--:" * (len(columns) - 1) + "|",
@@ -236,14 +236,14 @@ class Worker:
         self.versions = self._read()
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """One request, one answer; RuntimeError with the other side's reason where it failed."""
+        """The answer to one request; RuntimeError with the other side's reason where it failed."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return self._read()
 
     def turn(self, key: str) -> Turn:
-        """Of what was built under ``key``."""
+        """The turn of what was built under ``key``."""
         return lambda calls: self.ask(do="run", key=key, calls=calls)["seconds"]
 
     def close(self) -> None:

@@ -27,12 +27,12 @@ class ConvNorm(nn.Module):
         self.activation = activation or nn.Identity()
 
     def forward(self, x):
-        """Activation(norm(conv(x)))."""
+        """The output ``activation(norm(conv(x)))``."""
         return self.activation(self.norm(self.conv(x)))
 
 
 def relu():
-    """In place, as everyone has it."""
+    """A ReLU in place, as everyone has it."""
     return nn.ReLU(inplace=True)
 
 
@@ -70,13 +70,13 @@ class Basic(nn.Module):
             self.shortcut = ConvNorm(2, inputs, width, 1, stride=stride)
 
     def forward(self, x):
-        """Relu(shortcut(x) + branch(x))."""
+        """The output ``relu(shortcut(x) + branch(x))``."""
         y = self.conv2(self.conv1(x))
         return self.relu((self.shortcut(x) if hasattr(self, "shortcut") else x) + y)
 
 
 class ResNet(nn.Module):
-    """Of basic blocks, as in torchvision, without its classifier."""
+    """A ResNet of basic blocks, as in torchvision, without its classifier."""
 
     def __init__(self, channels, depth):
         super().__init__()
@@ -127,7 +127,7 @@ class Decoder(nn.Module):
             inputs = width
 
     def forward(self, x, skips):
-        """At full resolution."""
+        """The map at full resolution."""
         for level in reversed(range(self.levels)):
             x = getattr(self, f"level{level}_up")(x)
             x = x if skips[level] is None else torch.cat([x, skips[level]], 1)
@@ -137,7 +137,7 @@ class Decoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """On the plain encoder, 2-D or 3-D."""
+    """The U-Net on the plain encoder, 2-D or 3-D."""
 
     def __init__(self, rank, channels, classes, widths):
         super().__init__()
@@ -169,7 +169,7 @@ class ResNetUNet(nn.Module):
 
 
 class Separable(nn.Module):
-    """ReLU, depthwise, pointwise, batch norm."""
+    """A chain of ReLU, depthwise and pointwise convolution, batch norm."""
 
     def __init__(self, channels, *, inplace):
         super().__init__()
@@ -179,12 +179,12 @@ class Separable(nn.Module):
         self.pointwise_norm = nn.BatchNorm2d(channels)
 
     def forward(self, x):
-        """Same shape."""
+        """A map of the same shape."""
         return self.pointwise_norm(self.pointwise(self.depthwise(self.relu(x))))
 
 
 class XceptionBlock(nn.Module):
-    """Of the middle flow. The first ReLU must leave x, which is added at the end, as it is."""
+    """A block of the middle flow; its first ReLU must leave x, added at the end, as it is."""
 
     def __init__(self, channels):
         super().__init__()
@@ -192,7 +192,7 @@ class XceptionBlock(nn.Module):
             self.add_module(f"separable{i}", Separable(channels, inplace=i > 1))
 
     def forward(self, x):
-        """X plus the three."""
+        """The sum of ``x`` and the output of the three convolutions."""
         return x + self.separable3(self.separable2(self.separable1(x)))
 
 
@@ -213,14 +213,14 @@ class MBConv(nn.Module):
         self.activation = nn.SiLU(inplace=True)
 
     def forward(self, x):
-        """X plus the block's."""
+        """The sum of ``x`` and the block's output."""
         y = self.activation(self.expand_norm(self.expand_conv(x)))
         y = self.activation(self.depthwise_norm(self.depthwise_conv(y)))
         return x + self.project_norm(self.project_conv(self.squeeze(y)))
 
 
 class SqueezeExcitation(nn.Module):
-    """With SiLU between, as EfficientNet has it."""
+    """Squeeze and excitation with SiLU between, as EfficientNet has it."""
 
     def __init__(self, channels, width):
         super().__init__()
@@ -228,7 +228,7 @@ class SqueezeExcitation(nn.Module):
         self.activation = nn.SiLU(inplace=True)
 
     def forward(self, x):
-        """X times its gate."""
+        """The product of ``x`` and its gate."""
         gate = self.expand(self.activation(self.reduce(x.mean((2, 3), keepdim=True))))
         return x * torch.sigmoid(gate)
 
@@ -237,18 +237,18 @@ class SqueezeExcitation(nn.Module):
 
 
 def convolution(rank, inputs, outputs, kernel, stride=1, dilation=1, groups=1):
-    """Padded as jaxseg pads, no bias."""
+    """A convolution without bias, padded as jaxseg pads."""
     padding = dilation * (kernel - 1) // 2
     return CONV[rank](inputs, outputs, kernel, stride, padding, dilation, groups, bias=False)
 
 
 def transposed(rank, inputs, outputs, stride, kernel, padding):
-    """No bias."""
+    """A transposed convolution without bias."""
     return TRANSPOSED[rank](inputs, outputs, kernel, stride, padding, bias=False)
 
 
 def pool(rank, window, stride, padding):
-    """The largest of each window."""
+    """A pooling to the largest of each window."""
     return POOL[rank](window, stride, padding)
 
 
@@ -267,7 +267,7 @@ def normalized(kind, rank, channels, groups=None):
 
 
 def upsample(rank, factor, method):
-    """Nearest, or linear with half-pixel centres."""
+    """An enlargement, nearest, or linear with half-pixel centres."""
     linear = {1: "linear", 2: "bilinear", 3: "trilinear"}
     return nn.Upsample(scale_factor=factor, mode=linear[rank] if method == "linear" else method)
 

@@ -31,7 +31,7 @@ def cores():
 
 
 def versions():
-    """Of what computes here."""
+    """The versions of what computes here."""
     name = torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu"
     return {
         "torch": torch.__version__,
@@ -114,7 +114,7 @@ def build(*, network, fields, weights, data, precision, mode, layout):
 
 
 def inference(module, compiled, x, _target, context):
-    """Forward in evaluation mode."""
+    """The forward pass in evaluation mode, as a call."""
     module.eval()
 
     def run():
@@ -125,7 +125,7 @@ def inference(module, compiled, x, _target, context):
 
 
 def training(module, compiled, x, target, context):
-    """Forward, loss, backward, plain SGD. The loss is cross entropy, or the mean square."""
+    """A step of forward, loss, backward and plain SGD; the loss is cross entropy or mean square."""
     module.train()
     optimizer = torch.optim.SGD(module.parameters(), RATE)
 
@@ -145,7 +145,7 @@ def training(module, compiled, x, target, context):
 
 
 def forward(module, compiled, x, _target, context):
-    """Of one operation, in training mode; in bfloat16 its input is, too."""
+    """The forward pass of one operation, in training mode; in bfloat16 its input is, too."""
     module.train()
     with context():
         x = x.bfloat16() if torch.is_autocast_enabled(DEVICE) else x
@@ -158,7 +158,7 @@ def forward(module, compiled, x, _target, context):
 
 
 def gradient(module, compiled, x, cotangent, context):
-    """Of one operation, forward and backward to input and parameters; gives the input's."""
+    """Forward and backward of one operation to input and parameters; gives the input's gradient."""
     module.train()
     with context():
         x = x.bfloat16() if torch.is_autocast_enabled(DEVICE) else x
@@ -217,7 +217,7 @@ def forget():
 
 
 def first_line(error):
-    """Of what it says."""
+    """The first line of what an error says."""
     return next(iter(str(error).strip().splitlines()), "")[:300]
 
 

@@ -97,7 +97,7 @@ class Augment:
         return any(_tuple(self.rotate)) or self.scale != (1.0, 1.0) or self.elastic > 0
 
     def _example(self, key: jax.Array, example: Batch) -> Batch:
-        """One row of a batch: no leading axis."""
+        """One row of a batch, which has no leading axis, transformed."""
         # Each part has its key whatever else is on: adding noise does not change the flips.
         warp_key, flip_key, intensity_key = jax.random.split(key, 3)
         size = example.label.shape
@@ -272,7 +272,7 @@ def gaussian(
 
 
 def _maps(example: Batch, move: Callable[[Array, Role], Array]) -> Batch:
-    """``move(map, role)`` of every field with spatial axes."""
+    """The example with ``move(map, role)`` of every field with spatial axes."""
     moved = {}
     for name, role in BATCH_FIELDS.items():
         value = getattr(example, name)

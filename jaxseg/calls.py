@@ -58,7 +58,7 @@ def _expression(text: str) -> ast.expr | None:
 
 
 def _name(node: ast.expr) -> str:
-    """``losses.Focal`` of that name, or of its call; "" of anything else."""
+    """The name in a name or in its call, as ``losses.Focal``; "" of anything else."""
     if isinstance(node, ast.Call):
         return "" if isinstance(node.func, ast.Call) else _name(node.func)
     if isinstance(node, ast.Attribute):

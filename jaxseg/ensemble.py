@@ -90,7 +90,7 @@ class AsStored:
     scale = "as stored"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
-        """None: nothing is to be known."""
+        """Return None: nothing is to be known."""
 
     def __call__(self, image: Any, statistics: Any) -> Shaped[np.ndarray, "*spatial c"]:
         """The image itself."""
@@ -168,7 +168,7 @@ class Ensemble:
         )
 
     def exported(self, model: Any, variables: Any, data: Any) -> NoReturn:
-        """Refused: an artifact holds one network."""
+        """Refuse: an artifact holds one network."""
         raise UserError("an ensemble is not exported; export its runs")
 
     def _with(self, model: Any) -> Iterator[tuple[Member, Any]]:
@@ -188,7 +188,7 @@ class Together:
 
     @property
     def served(self) -> Any:
-        """All networks."""
+        """The networks of all runs."""
         return tuple(run.model for run in self.runs)
 
     def predictor(self, evaluation: Evaluation) -> Ensemble:
@@ -208,11 +208,11 @@ class Together:
         return self
 
     def check(self, experiment: Any) -> None:
-        """Refused, as everything that trains."""
+        """Refuse, since nothing trains an ensemble."""
         raise UserError("an ensemble is not trained; train its runs")
 
     def init(self, *given: Any) -> NoReturn:
-        """Refused, as everything that trains."""
+        """Refuse, since nothing trains an ensemble."""
         raise UserError("an ensemble is not trained; train its runs")
 
     step = variables = with_variables = init

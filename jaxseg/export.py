@@ -149,7 +149,7 @@ def _shapes(experiment: Experiment) -> Iterator[str]:
 def _lowered(
     run: Callable, image: jax.ShapeDtypeStruct, wanted: Sequence[str] | None, workdir: Path
 ) -> jax_export.Exported:
-    """Lowered for all platforms at once; if not asked for by name, those that fail are left out."""
+    """The function lowered for all platforms at once; unless named, failing ones are left out."""
     jitted = jax.jit(run)
     try:
         return jax_export.export(jitted, platforms=tuple(wanted or PLATFORMS))(image)

@@ -262,7 +262,7 @@ def _profile(tile: int, weighting: str) -> np.ndarray:
 
 
 def _counts(size: Array, tile: Spatial, stride: list[int]) -> Array:
-    """Windows an axis, `[b rank]`."""
+    """The number of windows along each axis, `[b rank]`."""
     beyond = jnp.maximum(size - jnp.asarray([tile]), 0)
     return -(-beyond // jnp.asarray([stride])) + 1
 

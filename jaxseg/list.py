@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 
 def entries(kind: str) -> list[Entry]:
-    """All of one kind; UserError names the nearest kind where there is none of that name."""
+    """All entries of one kind; UserError names the nearest where there is none of that name."""
     if kind not in KINDS:
         raise unknown("list: no kind is called", kind, KINDS)
     return list(KINDS[kind]())

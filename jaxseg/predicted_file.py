@@ -129,7 +129,7 @@ def written(file: Path, maps: Maps, target: Path, wanted: Wanted) -> Predicted:
 
 
 def _beside(target: Path, ends: str) -> Path:
-    """``with_suffix`` would take the ``.v2`` of ``scan.v2`` for a suffix."""
+    """``target`` with ``ends`` appended: ``with_suffix`` would replace ``.v2`` of ``scan.v2``."""
     return target.with_name(target.name + ends)
 
 

@@ -55,7 +55,7 @@ class Predictor(Protocol):
     def apply(
         self, model: Any, variables: Any, rows: Mapping[str, jax.Array], gives: Gives
     ) -> dict[str, Any]:
-        """Rows ``[b ...]`` as `prepare` makes them to arrays ``[b ...]``: pure and jittable.
+        """Arrays ``[b ...]`` of rows ``[b ...]`` as `prepare` makes them: pure and jittable.
 
         ``rows`` may hold ``valid [b]``; rows that are not count in nothing.
         """
@@ -116,7 +116,7 @@ class Segment:
         return given
 
     def result(self, given: Mapping[str, Any], case: Case) -> CaseResult:
-        """Cropped to the size of the case's image."""
+        """The result, cropped to the size of the case's image."""
         inside = tuple(slice(n) for n in case["image"].shape[:-1])
         maps = {name: given[name][inside] for name in ("labels", "probabilities") if name in given}
         counts = {name: given[name] for name in ("confusion", "loss") if name in given}
@@ -125,7 +125,10 @@ class Segment:
         return CaseResult(maps.get("labels"), maps.get("probabilities"), counts=counts)
 
     def exported(self, model: Any, variables: Any, data: Any) -> Callable[[jax.Array], Any]:
-        """Images normalised as the data say -> probabilities, float32; no window."""
+        """A function of raw images that gives float32 probabilities, without windows.
+
+        It normalises the images as the data say.
+        """
 
         def probabilities(image: jax.Array) -> jax.Array:
             image = data.normalize.on_device(image)

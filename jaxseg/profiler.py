@@ -33,13 +33,13 @@ class Profiler:
             )
 
     def start(self, number: int) -> None:
-        """To be called before step ``number``."""
+        """Start the trace before step ``number`` where that is the first to trace."""
         if self._steps is not None and number == self._steps[0]:
             jax.profiler.start_trace(self._folder)
             self._running = True
 
     def stop(self, number: int, results: Any) -> None:
-        """To be called after step ``number`` with what it gave; waits for it where it is last."""
+        """End the trace after step ``number``, if that is the last; waits for its ``results``."""
         if self._steps is not None and number == self._steps[1]:
             jax.block_until_ready(results)
             self.close()

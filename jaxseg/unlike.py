@@ -21,7 +21,7 @@ class Unlike:
 
     @classmethod
     def to(cls, workdir: Workdirs) -> "Unlike":
-        """Those of the runs, of which there is none yet."""
+        """The record for these runs, with no file in it yet."""
         return cls(tuple(Intensities.read(d / INTENSITIES) for d in ensemble.listed(workdir)))
 
     def look(self, number: int, image: np.ndarray, name: str) -> None:

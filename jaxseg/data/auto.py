@@ -69,7 +69,7 @@ class Auto:
         return "in the units of the data (it clips and scales them as the training images)"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
-        """None: no pixel depends on another."""
+        """Return None: no pixel depends on another."""
 
     def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
         """The image clipped, less the mean, over the deviation."""
@@ -78,7 +78,7 @@ class Auto:
         return ((np.clip(np.asarray(image, np.float64), low, high) - mean) / deviation).astype("f4")
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same on a device."""
+        """The images of a batch clipped and normalised on a device."""
         self._check(image.shape[-1])
         channels = []
         for c, (low, high, mean, deviation) in enumerate(zip(*self._numbers(), strict=True)):

@@ -258,7 +258,7 @@ class Batches:
         return [line] if line else []
 
     def intensities(self) -> Intensities:
-        """Those of the normalised images to train on."""
+        """The intensities of the normalised images to train on."""
         cases = Cases(self._order.draw.cases)
         return Intensities.of(cases[i]["image"] for i in some_of(self._order.positions.numbers))
 

@@ -84,7 +84,7 @@ class Disk:
     folder: Path
 
     def fetch(self, key: str, make: Callable[[], dict]) -> dict:
-        """Written whole under another name and then renamed, so no one reads half a case."""
+        """The case; written whole under another name and renamed, so no one reads half of it."""
         place = self.folder / hashlib.sha256(key.encode()).hexdigest()
         if place.is_dir():
             try:

@@ -158,11 +158,11 @@ def integral(mask: Shaped[np.ndarray, "..."], name: str) -> Integer[np.ndarray, 
 
 
 def few(values: Sequence | np.ndarray, limit: int = 6) -> str:
-    """``1, 2, 3, ... (9 in all)``."""
+    """The first values, and how many there are if more than these: ``1, 2, 3, ... (9 in all)``."""
     shown = ", ".join(str(v) for v in list(values)[:limit])
     return shown if len(values) <= limit else f"{shown}, ... ({len(values)} in all)"
 
 
 def size(shape: Sequence[int]) -> str:
-    """``512 x 512``."""
+    """A size as text: ``512 x 512``."""
     return " x ".join(str(n) for n in shape)

@@ -43,7 +43,7 @@ class ClassShares(NamedTuple):
         )
 
     def line(self, class_names: Sequence[str]) -> str:
-        """``background 78.1 %, nucleus 21.9 %``; the ignored ones last, where there are any."""
+        """The shares, ``background 78.1 %, nucleus 21.9 %``; the ignored ones last, if any."""
         total = max(int(self.pixels.sum()) + self.ignored, 1)
         names = class_names or [str(k) for k in range(len(self.pixels))]
         shown, begin = list(range(len(names))), ""
@@ -82,12 +82,12 @@ def counted(
 
 
 def _spread(numbers: Sequence[int]) -> Iterator[int]:
-    """All of them, a sample over the whole range first: files are often sorted by content."""
+    """All numbers, a sample over the whole range first: files are often sorted by content."""
     step = -(-len(numbers) // SAMPLE)
     for first in range(step):
         yield from numbers[first::step]
 
 
 def _percent(share: float) -> str:
-    """``21.9 %``, and of a rare class two digits: ``0.0043 %``."""
+    """A share in percent, ``21.9 %``, and of a rare class two digits: ``0.0043 %``."""
     return f"{100 * share:.1f} %" if share >= 0.001 or not share else f"{100 * share:.2g} %"

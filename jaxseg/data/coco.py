@@ -166,7 +166,7 @@ class Drawn:
         return case | ({"instance": instance} if self.dataset.instances else {})
 
     def files(self, index: int) -> tuple[str, ...]:
-        """Image, then annotations."""
+        """The file of the image, then that of its annotations."""
         return self.pictures[index].file, self.pictures[index].annotations
 
     def key(self, index: int) -> str:

@@ -5,7 +5,7 @@ from jaxtyping import Num, Shaped, UInt
 
 
 def from_cmyk(cmyk: UInt[np.ndarray, "*s 4"]) -> UInt[np.ndarray, "*s 3"]:
-    """Ink to light without a profile, ``(1 - c) (1 - k)``, in the same dtype."""
+    """RGB of CMYK without a profile, ``(1 - c) (1 - k)``, in the same dtype."""
     full = np.iinfo(cmyk.dtype).max
     light = full - cmyk.astype(np.uint64)
     rgb = (light[..., :3] * light[..., 3:] + full // 2) // full
@@ -13,7 +13,7 @@ def from_cmyk(cmyk: UInt[np.ndarray, "*s 4"]) -> UInt[np.ndarray, "*s 3"]:
 
 
 def from_ycbcr(ycbcr: UInt[np.ndarray, "*s 3"]) -> UInt[np.ndarray, "*s 3"]:
-    """ITU-R 601 in full range, as JPEG has it, in the same dtype."""
+    """RGB by ITU-R 601 in full range, as JPEG has it, in the same dtype."""
     full = np.iinfo(ycbcr.dtype).max
     y, cb, cr = (ycbcr[..., i].astype(np.float64) for i in range(3))
     cb, cr = cb - (full + 1) / 2, cr - (full + 1) / 2
@@ -33,14 +33,14 @@ def from_palette(
 
 
 def inverted(samples: Shaped[np.ndarray, "..."], bits: int) -> np.ndarray:
-    """White for black, of ``bits`` a sample."""
+    """Samples of ``bits`` bits with black and white exchanged."""
     if samples.dtype == bool:
         return ~samples
     return (np.array((1 << bits) - 1, samples.dtype) - samples).astype(samples.dtype)
 
 
 def widened(samples: Num[np.ndarray, "..."] | np.ndarray, bits: int) -> np.ndarray:
-    """1, 2 and 4 bits as 8, so that white is 255; others as they are."""
+    """Samples of 1, 2 and 4 bits as 8, so that white is 255; others as they are."""
     if bits not in (1, 2, 4):
         return samples
     return samples.astype(np.uint8) * np.uint8(255 // ((1 << bits) - 1))

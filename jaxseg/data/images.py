@@ -187,7 +187,7 @@ def _reading(path: Path | str, read: Callable[[Path], Read]) -> Read:
 
 
 def _decode(path: Path, rank: int, page: int | None, *, mask: bool) -> np.ndarray:
-    """``[*spatial c]`` of ``rank`` spatial axes, upright."""
+    """The image ``[*spatial c]`` of ``rank`` spatial axes, upright."""
     kind = suffix(path)
     if kind in (".tif", ".tiff"):
         array = tiff.read(path, rank, page, mask=mask)
@@ -212,7 +212,7 @@ PIXELS = {"PNG": claims.DEFLATE * 8, "JPEG": 1024, "MPO": 1024, "BMP": 1024}
 
 
 def _picture(path: Path, *, mask: bool) -> np.ndarray:
-    """``[h w c]`` without alpha, upright."""
+    """The picture ``[h w c]`` without alpha, upright."""
     from PIL import Image
 
     # The limit is global in Pillow; a higher one set by the program stays.
@@ -263,7 +263,7 @@ def _png_header(path: Path) -> tuple[int, int]:
 
 
 def _nifti(path: Path, rank: int) -> np.ndarray:
-    """``[x y z c]``; ``[x y c]`` of one slice."""
+    """The volume ``[x y z c]``; ``[x y c]`` of one slice."""
     import nibabel
 
     file: Any = nibabel.load(path)  # type: ignore[attr-defined]

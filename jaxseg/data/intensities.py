@@ -77,7 +77,7 @@ class Intensities:
 
     @classmethod
     def of(cls, images: Images) -> "Intensities":
-        """Those of normalised images."""
+        """The bounds and deviations of normalised images."""
         pixels = [some_pixels(image) for image in images]
         means, deviations = (np.stack([f(x, 0) for x in pixels]) for f in (np.mean, np.std))
 
@@ -112,7 +112,7 @@ class Intensities:
 
     @classmethod
     def read(cls, path: Path) -> "Intensities | None":
-        """Those of a run; None for a run that kept none."""
+        """Read the intensities of a run; None for a run that kept none."""
         if not path.is_file():
             return None
         try:

@@ -24,22 +24,22 @@ class Labelled:
 
     @property
     def num_classes(self) -> int:
-        """Those of the reading."""
+        """The reading's number of classes."""
         return self.reading.num_classes
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Those of the reading."""
+        """The reading's names of classes."""
         return self.reading.class_names
 
     @property
     def channels(self) -> int:
-        """Those of the reading."""
+        """The reading's number of channels."""
         return self.reading.channels
 
     @property
     def rank(self) -> int:
-        """That of the reading."""
+        """The reading's number of spatial axes."""
         return self.reading.rank
 
     def open(self, root: str, split: str) -> Pairs:

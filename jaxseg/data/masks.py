@@ -44,7 +44,7 @@ def ending(file: Path | str, rank: int) -> str:
 
 
 def write_mask(path: Path, label: UInt[np.ndarray, "*spatial"], *, like: Path) -> None:
-    """Written whole or not at all, in the format that ``path`` ends in.
+    """Write the label map, whole or not at all, in the format that ``path`` ends in.
 
     A NIfTI takes its grid (affine, codes, units, spacing) from ``like``.
     """

@@ -38,11 +38,11 @@ class Normalize(Protocol):
     def __call__(
         self, image: Shaped[np.ndarray, "*spatial c"], statistics: Statistics
     ) -> Float[np.ndarray, "*spatial c"]:
-        """An image or a patch of it, float32, by the statistics of the whole."""
+        """An image or a patch of it normalised, float32, by the statistics of the whole."""
         ...
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same of whole images of any real dtype, traceable; within 1e-6 of the largest."""
+        """Whole images of any real dtype normalised, traceable; within 1e-6 of the largest."""
         ...
 
 
@@ -56,14 +56,14 @@ class Unit:
         return "in [0, 1]"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
-        """None: no pixel depends on another."""
+        """Return None: no pixel depends on another."""
 
     def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
         """The image over its full scale."""
         return np.divide(image, np.float32(FULL_SCALE.get(image.dtype, 1.0)), dtype=np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same on a device; a float32 image stays as it is."""
+        """The images over their full scale, on a device; a float32 image stays as it is."""
         return image.astype(jnp.float32) / FULL_SCALE.get(np.dtype(image.dtype), 1.0)
 
 
@@ -88,7 +88,7 @@ class ZScore:
         return ((image - mean) / deviation).astype(np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same on a device, in float32 about the first pixel."""
+        """The images less their mean, over their deviation, in float32 about the first pixel."""
         image, axes = _about_first(image), tuple(range(1, image.ndim - 1))
         deviation = image.std(axes, keepdims=True)
         return (image - image.mean(axes, keepdims=True)) / jnp.where(deviation > 0, deviation, 1)
@@ -118,7 +118,7 @@ class Range:
         return f"in the units of the data ({self.low} to {self.high} become 0 to 1)"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
-        """None: no pixel depends on another."""
+        """Return None: no pixel depends on another."""
 
     def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
         """The image in the range."""
@@ -126,7 +126,7 @@ class Range:
         return (np.clip(scaled, 0, 1) if self.clip else scaled).astype(np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same on a device."""
+        """The images in the range, on a device."""
         scaled = less(image, self.low) / (self.high - self.low)
         return jnp.clip(scaled, 0, 1) if self.clip else scaled
 
@@ -165,7 +165,7 @@ class Percentile:
         return (np.clip(scaled, 0, 1) if self.clip else scaled).astype(np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same on a device, of each image of the batch."""
+        """Each image of the batch between its percentiles, on a device."""
         image, axes = _about_first(image), tuple(range(1, image.ndim - 1))
         bounds = jnp.asarray([self.low, self.high], jnp.float32)
         low, high = jnp.percentile(image, bounds, axis=axes, keepdims=True)
@@ -196,7 +196,7 @@ class Channels:
         return "in [0, 1]"
 
     def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
-        """None: no pixel depends on another."""
+        """Return None: no pixel depends on another."""
 
     def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
         """The image in [0, 1] less the mean, over the deviation."""
@@ -206,7 +206,7 @@ class Channels:
         return ((unit - mean) / deviation).astype(np.float32)
 
     def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
-        """The same on a device."""
+        """The images in [0, 1] less the mean, over the deviation, on a device."""
         self._check(image.shape[-1])
         shape = (1,) * (image.ndim - 1) + (-1,)
         mean, deviation = (jnp.asarray(x).reshape(shape) for x in (self.mean, self.deviation))
@@ -217,7 +217,7 @@ class Channels:
 
 
 def _about_first(image: Array) -> Float[Array, "b *spatial c"]:
-    """float32 differences from the first pixel of each image: what is large keeps its digits."""
+    """Float32 differences from the first pixel of each image: what is large keeps its digits."""
     first = image[(slice(None), *(slice(1),) * (image.ndim - 2))]
     return less(image, first)
 

@@ -13,7 +13,7 @@ TAG = 0x0112
 
 
 def of_picture(image: Any) -> int:
-    """1 to 8, by the EXIF of an opened Pillow image; 1 where there is none that can be read."""
+    """The orientation, 1 to 8, by a Pillow image's EXIF; 1 where there is none that can be read."""
     try:
         value = image.getexif().get(TAG, 1)
     except Exception:  # a broken EXIF says nothing of the pixels

@@ -46,7 +46,7 @@ def _unpacked(runs: Mapping, shape: tuple[int, int], here: str) -> Bool[np.ndarr
 
 
 def _counts(packed: str) -> list[int]:
-    """Six bits a character, five of them a number's, lowest first.
+    """The numbers in a string: six bits a character, five of them a number's, lowest first.
 
     From the fourth on a number is the difference to the one two before. Not by pycocotools, whose
     decoder writes past its memory where the string is damaged.

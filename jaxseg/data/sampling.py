@@ -19,7 +19,7 @@ SLAB = 1 << 22
 def random_corner(
     rng: np.random.Generator, spatial: Sequence[int], patch: Sequence[int]
 ) -> tuple[int, ...]:
-    """Uniform over the patches that lie inside; 0 on an axis shorter than the patch."""
+    """A corner, uniform over the patches that lie inside; 0 on an axis shorter than the patch."""
     return tuple(
         int(rng.integers(0, max(n - p, 0) + 1)) for n, p in zip(spatial, patch, strict=True)
     )
@@ -133,7 +133,7 @@ def foreground_corner(
     spatial: Sequence[int],
     patch: Sequence[int],
 ) -> tuple[int, ...]:
-    """Around a pixel of a uniformly chosen class that is present; at random if none is."""
+    """The patch around a pixel of a uniformly chosen class that is present; else a random one."""
     if not len(points):
         return random_corner(rng, spatial, patch)
     flat = points[rng.integers(len(points)), rng.integers(points.shape[1])]

@@ -164,7 +164,7 @@ def _code(rgb: np.ndarray) -> np.ndarray:
 def semantic(
     instance: Int[np.ndarray, "*spatial"], *, boundary: bool = False
 ) -> Int[np.ndarray, "*spatial"]:
-    """Object numbers -> classes: 0 background, 1 object, and 2 its rim if ``boundary``."""
+    """Classes of object numbers: 0 background, 1 object, and 2 its rim if ``boundary``."""
     label = (instance > 0).astype(np.int32)
     if boundary:
         label[rim(instance)] = 2

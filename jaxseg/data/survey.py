@@ -45,7 +45,7 @@ class Survey:
     """A line a case that cannot be used."""
 
     def percentiles(self, at: Sequence[float]) -> list[float]:
-        """Of the raw intensities of all channels together, from the sample."""
+        """Percentiles of the raw intensities of all channels together, from the sample."""
         pooled = np.concatenate([look.sample for look in self.looks])
         return [float(value) for value in np.percentile(pooled, at)]
 

@@ -16,7 +16,7 @@ class Unread:
     class_names: tuple[str, ...] = ()
 
     def open(self, root: str, split: str) -> Source:
-        """Refused: there is nothing to read."""
+        """Refuse: there is nothing to read."""
         raise UserError(
             f"data.dataset: this run was imported and reads no data, so it has no {split} split; "
             "train with a config whose data.dataset reads yours, and init_from this run"

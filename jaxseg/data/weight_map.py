@@ -40,7 +40,10 @@ class WeightMap:
         label: Integer[np.ndarray, "*spatial"],
         instance: Integer[np.ndarray, "*spatial"] | None = None,
     ) -> Float[np.ndarray, "*spatial"]:
-        """float32. Without ``instance`` objects are the connected parts of what is not class 0."""
+        """The weight of each pixel, float32.
+
+        Without ``instance`` objects are the connected parts of what is not class 0.
+        """
         from scipy import ndimage
 
         if instance is None:

@@ -189,7 +189,7 @@ _blocks.defvjp(lambda how, x, kernel: (_forward(how, x, kernel), (x, kernel)), _
 
 
 def _forward(how: _How, x: Array, kernel: Array) -> Array:
-    """Matmuls, sums and one depth-to-space.
+    """The transposed convolution by matmuls, sums and one depth-to-space.
 
     A kernel longer than its stride is cut into parts as long as the stride. Each makes of a pixel
     one block of the result; that of part q lands q blocks further on.

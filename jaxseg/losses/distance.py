@@ -140,7 +140,7 @@ def _merged(a: Nearest, b: Nearest) -> Nearest:
 
 @jax.jit
 def _counted_out(number: Int[Array, " b *spatial"], counts: Bool[Array, " b *spatial"]) -> Nearest:
-    """The nearest pixels along the first spatial axis, in pixels."""
+    """The `Nearest` of each pixel along the first spatial axis, distances in pixels."""
     lines = jnp.moveaxis(number, 1, 0), jnp.moveaxis(counts, 1, 0)
     found = jax.lax.platform_dependent(*lines, cpu=_out_by_rows, default=_out_by_doubling)
     nearest, name, other = (jnp.moveaxis(x, 0, 1) for x in found)
@@ -151,7 +151,7 @@ def _out_by_doubling(numbers: Int[Array, "n ..."], counting: Bool[Array, "n ..."
     place = jnp.broadcast_to(_places(numbers, 1.0)[1], numbers.shape)
 
     def sweep(place: Array) -> Nearest:
-        """For each pixel, looking back: place and class of the nearest, place of another class."""
+        """Place and class of each pixel's nearest looking back, and place of another class."""
 
         def joined(far: Nearest, near: Nearest) -> Nearest:
             other = jnp.where(far[1] == near[1], far[2], far[0])

@@ -252,7 +252,7 @@ def _bounding_box(mask: Mask) -> tuple[slice, ...]:
 
 
 def _codes(mask: Mask) -> np.ndarray:
-    """For each corner of the grid, as bits: which of the 2^rank pixels around are in the mask."""
+    """The code of each grid corner: as bits, which of the 2^rank pixels around are in the mask."""
     padded = np.pad(mask, 1).astype(np.uint8)
     code = np.zeros([n - 1 for n in padded.shape], np.uint8)
     for bit, offset in enumerate(itertools.product((0, 1), repeat=mask.ndim)):

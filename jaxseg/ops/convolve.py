@@ -257,7 +257,7 @@ def _depthwise(x: Array, kernel: Array, how: How) -> Array:
 
 
 def _taps(x: Array, size: tuple[int, ...], how: How) -> Iterator[tuple[tuple[int, ...], Array]]:
-    """For each tap of the kernel the pixels that it meets, in the output's shape."""
+    """The pixels that each tap of the kernel meets, in the output's shape."""
     zero = jnp.zeros((), x.dtype)
     x = jax.lax.pad(x, zero, [(0, 0, 0), *((p, p, 0) for p in how.padding), (0, 0, 0)])
     spans = [n - d * (k - 1) for n, d, k in zip(x.shape[1:-1], how.dilation, size, strict=True)]

@@ -14,7 +14,7 @@ Sizes = tuple[Any, ...]  # of int, or of the symbolic sizes of jax.export
 
 
 def pad_to_multiple(x: Float[Array, "b *s c"], multiple: int) -> Float[Array, "b *t c"]:
-    """Zeros at the end of each axis, up to the next multiple."""
+    """The image with zeros at the end of each axis, up to the next multiple."""
     # This form of the padded size lets jax.export prove that it can be halved.
     sizes = [multiple * ((n + multiple - 1) // multiple) for n in x.shape[1:-1]]
     if tuple(sizes) == x.shape[1:-1]:

@@ -78,7 +78,7 @@ def _scaled(picture: np.ndarray) -> np.ndarray:
 
 
 def _padded(tiles: Sequence[np.ndarray]) -> np.ndarray:
-    """Beside each other, a gap after each and below all."""
+    """The tiles beside each other, a gap after each and below all."""
     gaps = ((0, GAP), (0, GAP), (0, 0))
     return np.concatenate([np.pad(t, gaps, constant_values=PAPER) for t in tiles], axis=1)
 

@@ -81,6 +81,6 @@ def figure(width: float, height: float) -> Any:
 
 
 def save(drawn: Any, path: str | Path) -> None:
-    """Whole or not at all: somebody may be looking at the old picture."""
+    """Save the figure, whole or not at all: somebody may be looking at the old picture."""
     with disk.replacing(Path(path)) as beside:
         drawn.savefig(beside, format="png")

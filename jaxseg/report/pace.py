@@ -28,6 +28,6 @@ class Pace:
 
     @property
     def overall(self) -> float | None:
-        """Over all laps but the first; None where there was no other."""
+        """Images a second over all laps but the first; None where there was no other."""
         steps, seconds = map(sum, zip(*self._laps[1:], strict=True)) if self._laps[1:] else (0, 0.0)
         return steps * self._batch_size / seconds if seconds else None

@@ -56,7 +56,7 @@ class Metrics:
         self._file: IO[str] = path.open("a", buffering=1)
 
     def write(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """One line; it reaches the file at once."""
+        """Write one line; it reaches the file at once."""
         line = json.dumps(plain({"step": step, **scalars}), allow_nan=False)
         try:
             self._file.write(line + "\n")

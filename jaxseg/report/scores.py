@@ -24,7 +24,7 @@ def score_line(
     metrics: Sequence[str] = ("dice", "iou"),
     class_names: Sequence[str] | None = None,
 ) -> str:
-    """`dice 0.912 iou 0.840 | background 0.980 nucleus 0.844`: means, then the first by class."""
+    """Means, then the first by class: `dice 0.912 iou 0.840 | background 0.980 nucleus 0.844`."""
     means = " ".join(f"{name} {_number(scores.get(name))}" for name in metrics)
     classes = by_class(scores, metrics[0], class_names) if metrics else {}
     if not classes:

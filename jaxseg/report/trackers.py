@@ -52,12 +52,12 @@ class TensorBoard:
         self._events = SummaryWriter(str(workdir), purge_step=purge, flush_secs=30)
 
     def scalars(self, step: int, numbers: Numbers) -> None:
-        """A curve a name."""
+        """Write a curve for each name."""
         for name, value in numbers.items():
             self._events.add_scalar(name, value, step)
 
     def picture(self, step: int, name: str, image: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Under the tab Images."""
+        """Write the picture under the tab Images."""
         self._events.add_image(name, image, step, dataformats="HWC")
 
     def close(self, *, failed: bool) -> None:
@@ -88,11 +88,11 @@ class WandB:
         self.id = str(self._run.id)
 
     def scalars(self, step: int, numbers: Numbers) -> None:
-        """A chart a name."""
+        """Log a chart for each name."""
         self._run.log(dict(numbers), step=step)
 
     def picture(self, step: int, name: str, image: UInt8[np.ndarray, "h w 3"]) -> None:
-        """A media panel."""
+        """Log the picture as a media panel."""
         self._run.log({name: self._wandb.Image(image, caption=f"step {step}")}, step=step)
 
     def close(self, *, failed: bool) -> None:
@@ -119,11 +119,11 @@ class MLflow:
             self._mlflow.log_params(dict(named[at : at + 100]))
 
     def scalars(self, step: int, numbers: Numbers) -> None:
-        """A metric a name."""
+        """Log a metric for each name."""
         self._mlflow.log_metrics({_key(name): x for name, x in numbers.items()}, step=step)
 
     def picture(self, step: int, name: str, image: UInt8[np.ndarray, "h w 3"]) -> None:
-        """An artifact."""
+        """Log the picture as an artifact."""
         self._mlflow.log_image(image, f"{name}_{step:08d}.png")
 
     def close(self, *, failed: bool) -> None:
