@@ -113,5 +113,5 @@ def test_json_gives_it_back():
 
 
 def test_what_has_no_border_is_refused():
-    with pytest.raises(UserError, match="sigma=0.0.*sigma above 0"):
+    with pytest.raises(UserError, match="data.weight_map.sigma=0.0: must be above 0"):
         WeightMap(sigma=0.0)
