@@ -1,6 +1,7 @@
 """Image segmentation in JAX.
 
-``create`` a model by name, ``load`` a run's model and variables, ``segment`` an image.
+``create`` a model by name, ``load`` a run's model and variables (``opened``: its experiment too),
+``segment`` an image.
 Everything is imported at first use, so that ``import jaxseg`` costs next to nothing.
 """
 
@@ -11,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from jaxseg.checkpoint import load as load
+    from jaxseg.checkpoint import opened as opened
     from jaxseg.encoders import ENCODERS as ENCODERS
     from jaxseg.inference import segment as segment
     from jaxseg.models import MODELS as MODELS
@@ -21,10 +23,11 @@ _HOMES = {
     "MODELS": "jaxseg.models",
     "ENCODERS": "jaxseg.encoders",
     "load": "jaxseg.checkpoint",
+    "opened": "jaxseg.checkpoint",
     "segment": "jaxseg.inference",
 }
 
-__all__ = ["ENCODERS", "MODELS", "__version__", "create", "load", "segment"]
+__all__ = ["ENCODERS", "MODELS", "__version__", "create", "load", "opened", "segment"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any
 
@@ -130,21 +130,33 @@ def _of_name(
     return _object(cls, node if isinstance(node, ast.Call) else None, dotted, known)
 
 
+def _arguments(cls: type, call: ast.Call, dotted: str) -> Iterator[tuple[str, ast.expr]]:
+    """The names and values of a call; those without a name are the first fields in their order."""
+    keyed = {f.name for f in dataclasses.fields(cls) if f.kw_only}  # pyright: ignore
+    names = [name for name in fields.configurable(cls) if name not in keyed]
+    if len(call.args) > len(names):
+        shown = ", ".join(f"{name}=..." for name in fields.configurable(cls))
+        raise UserError(
+            f"{dotted}: {cls.__name__} takes {len(names)} fields without a name; write "
+            f"{cls.__name__}({shown})"
+        )
+    yield from zip(names, call.args, strict=False)
+    for keyword in call.keywords:
+        yield keyword.arg or "**", keyword.value
+
+
 def _object(cls: type, call: ast.Call | None, dotted: str, known: Known) -> Any:
     """An object of a class with the fields of the call, or with none."""
     names, hints, title = fields.configurable(cls), fields.hints(cls), cls.__name__
-    if call and call.args:
-        first = f"{names[0]}={ast.unparse(call.args[0])}" if names else ""
-        raise UserError(f"{dotted}: {title} takes its fields by name; write {title}({first})")
     given: dict[str, Any] = {}
-    for keyword in call.keywords if call else ():
-        name, text = keyword.arg or "**", ast.unparse(keyword.value)
+    for name, value in _arguments(cls, call, dotted) if call else ():
+        text = ast.unparse(value)
         if name not in names:
             raise unknown(f"{dotted}: {title} has no field", name, names)
         if name in given:
             raise UserError(f"{dotted}: {title} is given {name} twice; keep one")
         inside, old = f"{dotted}.{name}", default(cls, name)
-        given[name] = _value(keyword.value, text, hints[name], inside, known, old)
+        given[name] = _value(value, text, hints[name], inside, known, old)
     missing = [name for name in names if name not in given and default(cls, name) is NOTHING]
     if missing:
         shown = ", ".join(f"{name}=..." for name in missing)
@@ -222,7 +234,8 @@ def converted(value: Any, hint: Any, dotted: str) -> Any:
     if type(value) is int and abs(value) < 2**53 and hint is not Any:
         candidates.append(float(value))
     if isinstance(value, tuple | list):
-        candidates.append(tuple(float(v) if type(v) is int else v for v in value))
+        candidates.append(tuple(_with_floats(v) if isinstance(v, tuple) else v for v in value))
+        candidates.append(_with_floats(value))
         candidates.append(tuple(value))
     candidates.append(value)
     for candidate in candidates:
@@ -250,3 +263,7 @@ def written(value: Any, known: Known) -> str:
     given = {n: v for n, v in fields.children(value).items() if default(cls, n) != v}
     inner = ", ".join(f"{name}={written(one, known)}" for name, one in given.items())
     return f"{classes.short(cls, known)}({inner})"
+
+
+def _with_floats(values: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(float(value) if type(value) is int else value for value in values)

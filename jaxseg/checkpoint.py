@@ -52,9 +52,14 @@ class Saver:
         keep: list[Any] = [ocp.training.preservation_policies.LatestN(policy.keep)]
         best = policy.best
         if best is not None:
+
+            def ranked(metrics: Any) -> Any:
+                # of equal scores the first, as `Progress` has it and `best_step` finds it
+                return metrics[best], -metrics.get("step", 0)
+
             keep.append(
                 ocp.training.preservation_policies.BestN(
-                    get_metric_fn=lambda metrics: metrics[best],
+                    get_metric_fn=ranked,
                     n=1,
                     keep_checkpoints_without_metrics=False,
                 )
@@ -105,7 +110,7 @@ class Saver:
             self._checkpointer.save_checkpointables_async(
                 step,
                 {"state": _not_empty(state._asdict())},
-                metrics=numbers or None,
+                metrics={**numbers, "step": step} if numbers else None,
                 custom_metadata={"progress": disk.plain(progress.to_json()), "scores": numbers},
             )
 
@@ -150,7 +155,7 @@ class Saver:
 
 
 def best_step(workdir: str | Path, metric: str | None) -> int:
-    """The step with the highest ``metric``, else the newest. UserError where there is none."""
+    """The first step with the highest ``metric``, else the newest; UserError where none is."""
     found = steps(workdir)
     if not found:
         raise UserError(f"{Path(workdir) / CHECKPOINTS}: no checkpoint in it")
@@ -161,7 +166,7 @@ def best_step(workdir: str | Path, metric: str | None) -> int:
         for step in found
     }
     scored = {step: score for step, score in scores.items() if score is not None}
-    return max(scored, key=lambda step: (scored[step], step)) if scored else found[-1]
+    return max(scored, key=lambda step: (scored[step], -step)) if scored else found[-1]
 
 
 def restore(
@@ -225,7 +230,7 @@ def opened(
 ) -> Opened:
     """`load`, with the experiment that the run was and the step that was chosen."""
     workdir = Path(workdir)
-    experiment = record.read_json(workdir / EXPERIMENT, classes=classes)
+    experiment = record.read_json(workdir / EXPERIMENT, classes=classes, training=False)
     if step is None:
         step = best_step(workdir, experiment.checkpoint.best)
     elif step not in steps(workdir):

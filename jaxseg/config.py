@@ -136,6 +136,12 @@ def lines(experiment: Experiment) -> list[tuple[str, str]]:
     return list(below(experiment, "", Any))
 
 
+def show(experiment: Experiment) -> None:
+    """Print the lines, each with its type as a comment."""
+    for line, kind in lines(experiment):
+        print(f"{line}  # {kind}")
+
+
 def _stays(text: str, hint: Any, dotted: str, known: calls.Known) -> bool:
     """Whether a string that is typed without quotes is read as itself."""
     try:
@@ -156,9 +162,7 @@ def main(arguments: Sequence[str]) -> None:
     command.add_classes(parser)
     command.add_debug(parser)
     options = parser.parse_intermixed_args(arguments)
-    experiment = read(options.config, options.overrides, classes(options.classes))
-    for line, kind in lines(experiment):
-        print(f"{line}  # {kind}")
+    show(read(options.config, options.overrides, classes(options.classes)))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ and beside it a row a case and a picture of the confusion matrix (`jaxseg.scorec
 
 import dataclasses
 import json
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,15 +17,17 @@ from filelock import FileLock
 
 from jaxseg import command, disk, ensemble, process, report, scorecard, sharding
 from jaxseg.checkpoint import Opened
-from jaxseg.data import Data
 from jaxseg.data.labelled import labelled
 from jaxseg.data.masks import parse_values
 from jaxseg.ensemble import Workdirs
 from jaxseg.errors import UserError, first_line
 from jaxseg.evaluator import Evaluator
-from jaxseg.experiment import Evaluation, Experiment, check
+from jaxseg.experiment import Checkpoints, Experiment, check
 from jaxseg.metrics import Evaluated
 from jaxseg.overrides import overridden
+from jaxseg.score_key import key_of
+from jaxseg.seen import seen_line
+from jaxseg.unlike import Unlike
 from jaxseg.workdir import CASES, EVALUATION, EXPERIMENT, classes_for
 
 
@@ -50,6 +53,7 @@ def evaluate(
     ``data.root`` where the data now lies elsewhere; what is other than in the run stands in the
     key of the scores: the root, else the overrides of ``data``, flips, windows, objects. Of several
     runs the others' folders do; overrides of ``evaluation`` hold for all of them.
+    Cases that a run was trained on are said.
     Each case's own scores and the confusion matrix lie in ``files`` below the workdir.
     ``classes`` are the runs' own classes; ``verify=False`` does not hold the checkpoint against its
     digests.
@@ -62,14 +66,21 @@ def evaluate(
     stored = ensemble.opened(folders, step, classes=classes, verify=verify)
     runs = _changed_all(stored, folders, overrides, tta, classes)
     experiment = runs[0].experiment
-    key = _key(new or split or "validation", stored, runs, overrides)
+    key = key_of(new or split or "validation", stored, runs, overrides)
     if others:
         key = " ".join([key, "with", *map(str, others)])
     if images is not None and masks is not None:
         dataset = labelled(experiment.data.dataset, images, masks, values)
         data = dataclasses.replace(experiment.data, dataset=dataset)
         experiment = dataclasses.replace(experiment, data=data)
-    evaluated = _scored(runs, experiment, split or "validation")
+    split = split or "validation"
+    if split != "train" and (new or others):  # else a run's own splits share no case
+        line = seen_line(experiment.data, split, stored, folders)
+        if line is not None:
+            logging.getLogger("jaxseg").warning(line)
+    unlike = Unlike.to(first)
+    evaluated = _scored(runs, experiment, split, unlike)
+    unlike.say(len(evaluated.names))
     return _written(first, key, runs[0].step, evaluated, experiment)
 
 
@@ -91,12 +102,18 @@ def _new_files(
     return f"images {images} masks {masks}"
 
 
-def _scored(runs: Sequence[Opened], experiment: Experiment, split: str) -> Evaluated:
-    variables: Any = runs[0].variables
-    if len(runs) > 1:
-        experiment, variables = ensemble.together(runs, experiment)
-    evaluated, _ = Evaluator(experiment, sharding.MeshShape().build(), split)(variables)
-    return evaluated
+def _scored(
+    runs: Sequence[Opened], experiment: Experiment, split: str, unlike: Unlike
+) -> Evaluated:
+    variables, mesh = runs[0].variables, sharding.MeshShape().build()
+    if len(runs) > 1:  # each run then sees the images in its own way, and the evaluator as stored
+        experiment, several = ensemble.together(runs, experiment)
+        return Evaluator(experiment, mesh, split)(several)[0]
+
+    def look(case: dict[str, Any]) -> None:
+        unlike.look(0, case["image"], case["name"])
+
+    return Evaluator(experiment, mesh, split, look=look)(variables)[0]
 
 
 def _written(
@@ -140,47 +157,14 @@ def _checked(
     if experiment.recipe != stored.recipe:
         raise UserError("recipe.* is that of the checkpoint; override data.* and evaluation.* only")
     try:
-        check(experiment)
+        # Which checkpoint was the best is settled; other scores may be asked for now.
+        check(dataclasses.replace(experiment, checkpoint=Checkpoints(best=None)))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     if tta is None:
         return experiment
     evaluation = dataclasses.replace(experiment.evaluation, tta=tta)
     return dataclasses.replace(experiment, evaluation=evaluation)
-
-
-def _key(
-    what: str, stored: Sequence[Opened], given: Sequence[Opened], overrides: Sequence[str]
-) -> str:
-    """The key of the scores: the split or files, and what is other of the experiments."""
-    before, now = stored[0].experiment, given[0].experiment
-    name = _name(what, before.data, now.data, overrides)
-    changes = [
-        (one.experiment.evaluation, other.experiment.evaluation)
-        for one, other in zip(stored, given, strict=True)
-    ]
-    return " ".join([name, *_otherwise(changes, overrides)])
-
-
-def _name(split: str, stored: Data, given: Data, overrides: Sequence[str]) -> str:
-    """The split, and what is other of the data than the run's."""
-    given = dataclasses.replace(given, workers=stored.workers, cache=stored.cache)
-    if given == stored:
-        return split
-    if dataclasses.replace(given, root=stored.root) == stored:
-        return f"{split} {given.root}"
-    return " ".join([split, *(one for one in overrides if one.startswith("data."))])
-
-
-def _otherwise(
-    changes: Sequence[tuple[Evaluation, Evaluation]], overrides: Sequence[str]
-) -> Iterable[str]:
-    """What changes the predictions, or the objects that are counted, of any of the runs."""
-    if any(stored.tta != given.tta for stored, given in changes):
-        yield "tta" if changes[0][1].tta else "without tta"
-    for name in ("window", "overlap", "instances"):
-        if any(getattr(stored, name) != getattr(given, name) for stored, given in changes):
-            yield from (one for one in overrides if one.startswith(f"evaluation.{name}"))
 
 
 def _read_scores(path: Path) -> dict[str, Any]:

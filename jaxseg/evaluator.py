@@ -3,7 +3,7 @@
 import functools
 import operator
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -53,8 +53,15 @@ class Evaluator:
     them.
     """
 
-    def __init__(self, experiment: Experiment, mesh: Mesh, split: str = "validation") -> None:
-        """Open the split and read it once, for the sizes of its cases.
+    def __init__(
+        self,
+        experiment: Experiment,
+        mesh: Mesh,
+        split: str = "validation",
+        *,
+        look: Callable[[dict[str, Any]], None] = lambda case: None,
+    ) -> None:
+        """Open the split and read it once, for the sizes of its cases; ``look`` sees each of them.
 
         Raises UserError where it is empty, has no labels, or holds a case that cannot be read, and
         where a score that is named cannot be computed here.
@@ -74,7 +81,7 @@ class Evaluator:
         self._rows = sharding.local_rows(mesh, self._batch_size)
         if not len(self._cases):
             raise UserError(f"data.root={experiment.data.root!r}: the {split} split is empty")
-        self._plan = self._planned()
+        self._plan = self._planned(look)
         classes = self._dataset.num_classes, self._dataset.class_names
         self._background = background_classes(*classes)
 
@@ -120,12 +127,13 @@ class Evaluator:
             gives.append("probabilities")
         return things if "objects" in needs else (), tuple(gives)  # pyright: ignore
 
-    def _planned(self) -> list[list[int]]:
+    def _planned(self, look: Callable[[dict[str, Any]], None]) -> list[list[int]]:
         """Batches of numbers of cases of one size, the same on every process."""
         groups: dict[tuple[int, ...], list[int]] = {}
         spaced: dict[bool, str] = {}
         for number in range(len(self._cases)):
             case = self._cases[number]
+            look(case)
             if case.get("label") is None:
                 raise UserError(f"{case['name']}: has no label, so it cannot be scored")
             spaced.setdefault(case.get("spacing") is not None, case["name"])

@@ -54,6 +54,8 @@ class Evaluation:
         for name in ("every", "window_batch", "patience"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"evaluation.{name}", value, "at least 1")
+        fine = self.window is None or min(self.window, default=0) >= 1
+        require(fine, "evaluation.window", self.window, "at least 1 along every axis, or None")
         require(0 <= self.overlap < 1, "evaluation.overlap", self.overlap, "in [0, 1)")
 
     @property

@@ -122,7 +122,10 @@ def _matched(
             adapted.append(path)
         if array is None or array.shape != leaf.shape:
             there = "absent" if array is None else f"{array.shape}"
-            misfits.append(f"{path} is {there} in {source.run} and {tuple(leaf.shape)} here")
+            line = f"{path} is {there} in {source.run} and {tuple(leaf.shape)} here"
+            same = array is not None and _with_channels(np.asarray(array), leaf.shape, "mean").shape
+            adapts = same == leaf.shape and path.endswith("kernel")
+            misfits.append(line + ' (channels="mean" adapts it)' * adapts)
         else:
             arrays[path] = array
     for prefix in (source.into, *source.fresh):

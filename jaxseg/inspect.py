@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxseg import command, config, disk, process, report
+from jaxseg import command, config, disk, process, report, session
 from jaxseg.data import train_batches
 from jaxseg.data.checks import few, size
 from jaxseg.data.survey import Survey, survey
@@ -30,6 +30,7 @@ def inspect(experiment: Experiment, output: str | Path) -> dict[str, Survey]:
 
     Raises UserError where there is nothing to train on, or no batch can be made of it.
     """
+    experiment = session.fitted(experiment)
     found = surveyed(experiment)
     draw(experiment, Path(output))
     return found
@@ -59,15 +60,19 @@ def draw(experiment: Experiment, folder: Path) -> Path:
     return folder / BATCH
 
 
-def first_batch(experiment: Experiment) -> Batch:
-    """The first examples of the batch of step 1, as `jaxseg.train` would show them."""
-    batches = train_batches(
+def _batches(experiment: Experiment) -> Any:
+    return train_batches(
         experiment.data,
         experiment.streams,
         batch_size=experiment.batch_size,
         seed=experiment.seed,
         rows_of=lambda size: slice(0, size),
     )
+
+
+def first_batch(experiment: Experiment) -> Batch:
+    """The first examples of the batch of step 1, as `jaxseg.train` would show them."""
+    batches = _batches(experiment)
     try:
         batch = next(batches)
     finally:
@@ -79,6 +84,15 @@ def first_batch(experiment: Experiment) -> Batch:
         return report.seen(recipe, recipe.init(jax.random.key(experiment.seed), batch), batch)
 
     return jax.device_get(jax.jit(look)(batch))
+
+
+def remarks(experiment: Experiment) -> list[str]:
+    """What `jaxseg.train` would say of the intensities before its first step."""
+    batches = _batches(experiment)
+    try:
+        return batches.scale_lines()
+    finally:
+        batches.close()
 
 
 def page(found: dict[str, Survey], class_names: Sequence[str]) -> Iterator[str]:
@@ -143,8 +157,10 @@ def main(arguments: Sequence[str]) -> None:
     add("overrides", nargs="*", metavar="a.b=value", help="such as data.root=...")
     options = parser.parse_intermixed_args(arguments)
     process.cache_compilations()
-    experiment = config.read(options.config, options.overrides)
+    experiment = session.fitted(config.read(options.config, options.overrides))
     found = surveyed(experiment)
+    for line in remarks(experiment):
+        report.say(line)
     for line in page(found, experiment.data.dataset.class_names):
         report.say(line)
     report.say(f"{draw(experiment, options.output)}: the batch of step 1, after augmentation")

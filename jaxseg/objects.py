@@ -23,14 +23,23 @@ Maps = tuple[Int[np.ndarray, "*spatial"], Int[np.ndarray, "*spatial"]]
 """The class of each pixel, and the number of its object, 0 where it belongs to no object."""
 
 
+BACKGROUND = (
+    "background", "bg", "back", "other", "others", "none", "nothing", "void", "unlabeled",
+    "unlabelled",
+)  # fmt: skip
+"""What data sets call a class that is no object of interest, in any case of letters."""
+
+
 def background_classes(num_classes: int, class_names: Sequence[str] | None) -> tuple[int, ...]:
     """The classes that are no object of interest: scores of cases and objects leave them out.
 
-    Class 0, unless the data set says otherwise: where it names its classes, those that it calls
-    "background", and none if no name says so. A single class is not background.
+    Class 0, unless the data set says otherwise: where it names its classes, those with a name of
+    ``BACKGROUND``, and none if no name says so. A single class is not background.
     """
     if class_names:
-        return tuple(k for k, name in enumerate(class_names) if name.lower() == "background")
+        return tuple(
+            k for k, name in enumerate(class_names) if name.strip(" _").lower() in BACKGROUND
+        )
     return (0,) if num_classes > 1 else ()
 
 

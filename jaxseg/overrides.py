@@ -74,7 +74,7 @@ def _may_be_new(node: Any, text: str, inner: Any, dotted: str, known: calls.Know
     """Whether a mapping may get an item that can be typed: ``init_from.model=runs/before``."""
     if not isinstance(node, Mapping) or inner is Any:
         return False
-    if calls.is_tree(text):  # an object, or what it lacks to be one is to be said
+    if calls.is_tree(text) or "(" in text:  # an object, or what it lacks to be one is to be said
         return True
     try:
         calls.read(text, inner, dotted, known)

@@ -12,6 +12,7 @@ become grey (ITU-R 601 luma) for a network of one channel.
 
 import dataclasses
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,12 +24,12 @@ import numpy as np
 
 from jaxseg import command, disk, ensemble, process
 from jaxseg.checkpoint import Opened
-from jaxseg.data import images
+from jaxseg.data import NNUNet, images
 from jaxseg.data.masks import parse_values
 from jaxseg.ensemble import Workdirs
 from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment
-from jaxseg.inputs import admit, inputs
+from jaxseg.inputs import Input, admit, inputs
 from jaxseg.predicted_file import Network, Predicted, Wanted, predicted, written
 from jaxseg.predictor import CaseResult, Gives, Segment, bounded, run
 from jaxseg.unlike import Unlike
@@ -123,6 +124,7 @@ def each(
     suffixes = ["_overlay.png"] * overlay + ["_probabilities.npy"] * probabilities
     numbered = instances or any(not isinstance(_predictor(one), Segment) for one in runs)
     files, folder = inputs(input, output), Path(output)
+    _refuse_channels(files, dataset)
     admit(files, folder, dataset.rank, suffixes, numbered=numbered, overwrite=overwrite)
     _say_unprepared(runs)
     unlike = Unlike.to(workdir)
@@ -166,6 +168,16 @@ def _with_instances(wanted: Wanted, experiment: Experiment) -> Wanted:
     if not things:
         raise UserError("--instances: no class of the run has objects (evaluation.instances)")
     return dataclasses.replace(wanted, instances=parts, things=things)
+
+
+def _refuse_channels(files: Sequence[Input], dataset: Any) -> None:
+    """Refuse channels in files of their own, each of which would be taken for a grey image."""
+    apart = [one.file for one in files if re.search(r"_\d{4}$", one.name.name)]
+    if isinstance(dataset, NNUNet) and dataset.channels > 1 and apart:
+        raise UserError(
+            f"{apart[0]}: one of {dataset.channels} channels in files of their own; predict takes "
+            "a file a case: write each as one NIfTI with its channels along a fourth axis"
+        )
 
 
 def _say_unprepared(runs: Sequence[Opened]) -> None:

@@ -112,8 +112,12 @@ def write_json(experiment: Experiment, path: Path) -> None:
         beside.write_text(json.dumps(tree, indent=2) + "\n")
 
 
-def read_json(path: Path, *, classes: Iterable[type] = ()) -> Experiment:
-    """The experiment of a run's ``experiment.json``."""
+def read_json(path: Path, *, classes: Iterable[type] = (), training: bool = True) -> Experiment:
+    """The experiment of a run's ``experiment.json``.
+
+    ``training=False`` leaves out the losses and the optimizer whose classes are not known: only
+    training needs them.
+    """
     tree = _parsed(path)
     classes = tuple(classes)
     try:
@@ -124,6 +128,7 @@ def read_json(path: Path, *, classes: Iterable[type] = ()) -> Experiment:
             raise UserError("written before formats were kept (jaxseg 0.1.0); train it again")
         if not isinstance(written, int) or written > FORMAT:
             raise UserError(f"format {written!r}, and this jaxseg reads up to {FORMAT}; update it")
+        tree = tree if training else _served(tree, classes)
         experiment = from_json(tree, classes=classes)
         if not isinstance(experiment, Experiment):
             raise UserError("not a jaxseg experiment (its class is not Experiment)")
@@ -132,6 +137,34 @@ def read_json(path: Path, *, classes: Iterable[type] = ()) -> Experiment:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return experiment
+
+
+TRAINED_BY = ("optimizer", "image_loss", "augment")
+"""Fields of a recipe, beside its losses, that only training needs."""
+
+
+def _served(tree: dict[str, Any], classes: Iterable[type]) -> dict[str, Any]:
+    """An experiment without what only training needs, as far as its classes are not known."""
+    names = known(classes)
+
+    def foreign(node: Any) -> bool:
+        inside = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        named = node.get(CLASS) if isinstance(node, dict) else None
+        return (isinstance(named, str) and named not in names) or any(map(foreign, inside))
+
+    recipe, evaluation = tree.get("recipe"), tree.get("evaluation")
+    if not isinstance(recipe, dict) or not isinstance(evaluation, dict):
+        return tree
+    losses = recipe.get("losses")
+    losses = losses if isinstance(losses, dict) else {}
+    ours = {name: term for name, term in losses.items() if not foreign(term)}
+    kept = {k: v for k, v in recipe.items() if k not in TRAINED_BY or not foreign(v)}
+    if len(ours) < len(losses):  # a sum of the others would be another loss
+        evaluation = {**evaluation, "loss": False}
+        kept["losses"] = ours
+    if "losses" in kept and not kept["losses"]:
+        del kept["losses"]
+    return {**tree, "recipe": kept, "evaluation": evaluation}
 
 
 def changed_sources(path: Path, classes: Iterable[type]) -> list[str]:

@@ -5,18 +5,19 @@ All of it is made, and refused, before anything is written.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
 
-from jaxseg import checkpoint, cost, fields, process, record, report, sharding
+from jaxseg import checkpoint, config, cost, fields, process, record, report, sharding
 from jaxseg.data import Auto, Data, train_batches
 from jaxseg.errors import UserError, first_line
 from jaxseg.evaluator import Evaluator
 from jaxseg.experiment import Experiment
+from jaxseg.overrides import overridden
 from jaxseg.progress import Progress
 from jaxseg.step import TrainState
 from jaxseg.types import Batch
@@ -39,31 +40,43 @@ class Compiled(NamedTuple):
         return self._replace(step=traced.lower(self.abstract, self.place(example)).compile())
 
 
-def fitted(experiment: Experiment, workdir: Path, *, resume: bool) -> Experiment:
-    """The experiment with each `Auto` as the training split gives it.
+def experiment_of(
+    path: Path | None, overrides: Sequence[str], classes: Iterable[type], resumed: Path | None
+) -> Experiment:
+    """The config's experiment; that of the run in ``resumed`` where no config is named."""
+    if path is not None:
+        return config.read(path, overrides, classes)
+    if resumed is None:
+        raise UserError("--config is missing; with --resume it may be left out")
+    return overridden(record.read_json(resumed / EXPERIMENT, classes=classes), overrides, classes)
+
+
+def fitted(experiment: Experiment, begun: Experiment | None = None) -> Experiment:
+    """The experiment with each `Auto` as the training split gives it, or as ``begun`` has it.
 
     A run that goes on keeps what it began with, though the split may have grown.
     """
-    path = workdir / EXPERIMENT
-    begun = None
-    if resume and path.is_file():
-        begun = record.read_json(path, classes=fields.classes_in(experiment))
 
     def one(data: Data, before: Data | None) -> Data:
-        kept = getattr(before, "normalize", None)
-        if data.normalize == Auto() and isinstance(kept, Auto):
-            return dataclasses.replace(data, normalize=kept)
+        if before is not None and data.normalize == Auto() and isinstance(before.normalize, Auto):
+            return dataclasses.replace(data, normalize=before.normalize)
         return data.fitted()
 
-    before = {} if begun is None else begun.streams
+    kept = {} if begun is None else {name: of.data for name, of in begun.streams.items()}
     streams = {
-        name: dataclasses.replace(
-            stream, data=one(stream.data, getattr(before.get(name), "data", None))
-        )
+        name: dataclasses.replace(stream, data=one(stream.data, kept.get(name)))
         for name, stream in experiment.streams.items()
     }
     data = one(experiment.data, None if begun is None else begun.data)
     return dataclasses.replace(experiment, data=data, streams=streams)
+
+
+def begun(experiment: Experiment, workdir: Path) -> Experiment | None:
+    """The experiment of the run in the workdir, where there is one, of the same own classes."""
+    path = workdir / EXPERIMENT
+    if not path.is_file():
+        return None
+    return record.read_json(path, classes=fields.classes_in(experiment))
 
 
 def open_batches(experiment: Experiment, mesh: Mesh) -> Any:
@@ -190,16 +203,19 @@ def init(experiment: Experiment, mesh: Mesh, example: Batch) -> TrainState:
 
 
 def restored(
-    workdir: Path, abstract: TrainState, batches: Any, *, verify: bool = True
+    workdir: Path, abstract: TrainState, batches: Any, last: int, *, verify: bool = True
 ) -> tuple[TrainState, Progress]:
     """The newest checkpoint's state and progress, the data iterator set to its batch.
 
+    Raises UserError where it lies beyond ``last``, the step at which the run is to end.
     Where there is none, ``abstract`` itself and no progress. ``verify`` holds it against its
     digests.
     """
     found = checkpoint.steps(workdir)
     if not found:
         return abstract, Progress()
+    if found[-1] > last:
+        raise UserError(f"steps={last}: lies behind step {found[-1]}, which {workdir} has reached")
     state, progress = checkpoint.restore(workdir, found[-1], abstract, verify=verify)
     batches.set_state(progress.data)
     return state, progress

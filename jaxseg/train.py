@@ -16,7 +16,6 @@ from jaxseg.errors import UserError
 from jaxseg.evaluator import Evaluator
 from jaxseg.experiment import Experiment, check
 from jaxseg.loop import Evaluate, Loop, Saves, Writer, check_writer
-from jaxseg.overrides import overridden
 from jaxseg.profiler import Profiler, steps_of
 from jaxseg.progress import Progress
 from jaxseg.report import Report
@@ -54,7 +53,8 @@ def train(
     workdir, experiment = Path(workdir), record.canonical(experiment)
     check(experiment)
     check_writer(writer, log)
-    experiment = session.fitted(experiment, workdir, resume=resume)
+    before = session.begun(experiment, workdir) if resume else None
+    experiment = session.fitted(experiment, before)
     mesh = experiment.mesh.build()
     with contextlib.ExitStack() as stack:
         primary = jax.process_index() == 0
@@ -74,7 +74,9 @@ def train(
             evaluator.check(experiment.recipe.variables(state))
         progress, taken = Progress(), {}
         if resume:
-            state, progress = session.restored(workdir, state, batches, verify=verify)
+            state, progress = session.restored(
+                workdir, state, batches, experiment.steps, verify=verify
+            )
         if progress.step == 0:
             taken = init_from.taken(experiment, state, classes)
         profiler = Profiler(profile, workdir / folder.PROFILE)
@@ -185,8 +187,12 @@ def main(arguments: Sequence[str]) -> None:
     process.join(*named, distributed=options.distributed)
     process.cache_compilations()
     classes = config.classes(options.classes)
+    given = options.config, options.overrides, classes
+    experiment = session.experiment_of(*given, options.workdir if options.resume else None)
+    if options.show:
+        return config.show(experiment)
     summary = train(
-        _experiment(options, classes),
+        experiment,
         options.workdir,
         resume=options.resume,
         overwrite=options.overwrite,
@@ -212,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workdir", type=Path, required=True, help="folder for all that is written")
     add("--resume", action="store_true", help="go on with the run in the workdir")
     add("--overwrite", action="store_true", help="start again in the workdir")
+    add("--show", action="store_true", help="print every name, value and type, and end")
     add("--dry-run", action="store_true", help="end before the first step, writing nothing")
     add(
         "--log",
@@ -231,16 +238,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_processes(parser)
     add("overrides", nargs="*", metavar="a.b=value", help="such as batch_size=8")
     return parser
-
-
-def _experiment(options: Any, classes: Iterable[type]) -> Experiment:
-    """The config's experiment; a run that goes on may leave the config out."""
-    if options.config is not None:
-        return config.read(options.config, options.overrides, classes)
-    if not options.resume:
-        raise UserError("--config is missing; with --resume it may be left out")
-    stored = record.read_json(options.workdir / folder.EXPERIMENT, classes=classes)
-    return overridden(stored, options.overrides, classes)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jaxseg import ensemble
+from jaxseg.data.checks import few
 from jaxseg.data.intensities import Intensities
 from jaxseg.ensemble import Workdirs
 from jaxseg.workdir import INTENSITIES
@@ -34,8 +35,9 @@ class Unlike:
     def say(self, count: int) -> None:
         """One line on all of them."""
         if self.found:
-            name, how = next(iter(self.found.items()))
+            how = next(iter(self.found.values()))
             logging.getLogger("jaxseg").warning(
                 f"{len(self.found)} of {count} files are unlike the images that the run was "
-                f"trained on, so their label maps may mean nothing: in {name}, {how}"
+                f"trained on, so their label maps may mean nothing: "
+                f"{few(list(self.found), 20)}; in the first, {how}"
             )

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ from jaxseg import checkpoint, digests, record
 from jaxseg import experiment as experiments
 from jaxseg import workdir as workdirs
 from jaxseg.errors import UserError
+from jaxseg.metrics import Confusion, Evaluated
+from jaxseg.optimizers import SGD, Constant
 from jaxseg.overrides import override_one
 from jaxseg.sharding import MeshShape
 from jaxseg.train import train
@@ -246,3 +249,23 @@ def test_checkpoints_are_kept_by_the_policy(run, tmp_path):
     assert checkpoint.steps(tmp_path) == [2, 5, 6]
     assert checkpoint.best_step(tmp_path, "dice") == 2
     assert checkpoint.best_step(tmp_path, None) == 6
+
+
+def test_of_equal_scores_the_first_is_kept_named_and_loaded(tiny, tmp_path):
+    still = SGD(learning_rate=Constant(1e-30), momentum=0.0)
+    made = tiny(steps=4, every=1, optimizer=still, augment=None)
+    made = dataclasses.replace(made, checkpoint=dataclasses.replace(made.checkpoint, keep=1))
+
+    def same(variables, samples=0):
+        return Evaluated(Confusion(matrix=np.eye(2, dtype=int)), ("dice",)), []
+
+    summary = train(made, tmp_path, evaluator=same)
+    assert summary["best_step"] == 1 and checkpoint.steps(tmp_path) == [1, 4]
+    assert checkpoint.best_step(tmp_path, "dice") == 1
+
+
+def test_a_run_does_not_end_before_the_step_that_it_has_reached(copy, tiny):
+    before = (copy / "experiment.json").read_text()
+    with pytest.raises(UserError, match="steps=3: lies behind step 4, which .* has reached"):
+        train(tiny(ema=0.5, steps=3), copy, resume=True)
+    assert (copy / "experiment.json").read_text() == before

@@ -14,13 +14,14 @@ from jaxseg.data import Folder, Unit, ZScore
 from jaxseg.data.images import read_mask
 from jaxseg.ensemble import AsStored, Together, listed, merged, opened
 from jaxseg.errors import UserError
-from jaxseg.evaluate import _changed_all, _key, evaluate
+from jaxseg.evaluate import _changed_all, evaluate
 from jaxseg.evaluate import main as evaluate_main
 from jaxseg.inference import probabilities
 from jaxseg.metrics import Calibration, Confusion
 from jaxseg.predict import main as predict_main
 from jaxseg.predict import predict
 from jaxseg.predictor import CaseResult
+from jaxseg.score_key import key_of
 from jaxseg.workdir import EXPERIMENT
 from tests.made_run import draw, made_run
 
@@ -173,7 +174,7 @@ def test_flips_of_any_run_stand_in_the_key(runs, tmp_path):
     stored = opened([flipped, runs[1]])
     for tta, key in ((None, "test"), (True, "test tta"), (False, "test without tta")):
         given = _changed_all(stored, [flipped, runs[1]], (), tta)
-        assert _key("test", stored, given, ()) == key
+        assert key_of("test", stored, given, ()) == key
 
 
 def test_a_run_is_named_once_and_one_at_least(runs, capsys):

@@ -79,6 +79,7 @@ def test_class_0_is_background_unless_the_names_say_otherwise():
     assert background_classes(3, None) == background_classes(3, ()) == (0,)
     assert background_classes(3, ("Background", "nucleus", "rim")) == (0,)
     assert background_classes(2, ("vessel", "background")) == (1,)
+    assert background_classes(2, ("bg", "cell")) == background_classes(2, ("_void_", "x")) == (0,)
     assert background_classes(2, ("membrane", "cell")) == ()
     assert background_classes(1, None) == ()
 

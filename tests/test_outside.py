@@ -88,3 +88,18 @@ print(type(model).__name__, sorted(variables["params"]))
 def test_without_its_classes_it_is_refused_in_one_line(run):
     said = jaxseg("evaluate", "--workdir", run, code=2)
     assert len(said.splitlines()) == 1 and "'lab." in said and "--classes FILE" in said
+
+
+def test_losses_of_ones_own_are_needed_to_train_alone(run, tmp_path):
+    """Scores are those with the class; the loss, of which a term is missing, is not given."""
+    config = tmp_path / "served.py"
+    names = ("data.Squares", "metric.Agreement", "network.Dilated", "recipe.Sparing")
+    lines = [f"from lab.{n.split('.')[0]} import {n.split('.')[1]}" for n in names]
+    config.write_text("\n".join(lines))
+    jaxseg("evaluate", "--workdir", run, "--split", "test", "--classes", CONFIG)
+    before = json.loads((run / "evaluation.json").read_text())["test"]
+    jaxseg("evaluate", "--workdir", run, "--split", "test", "--classes", config)
+    after = json.loads((run / "evaluation.json").read_text())["test"]
+    assert after["agreement"] == before["agreement"] and "loss" in before and "loss" not in after
+    words = ("--workdir", run, "--resume", "--classes", config, "steps=81")
+    assert "unknown class 'lab.loss:Absolute'" in jaxseg("train", *words, code=2)

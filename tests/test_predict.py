@@ -369,7 +369,7 @@ def test_images_far_from_those_of_training_are_said_in_one_line(color, tmp_path,
         predict(color, folder, tmp_path / "out")
         (line,) = [record.getMessage() for record in caplog.records]
         assert "2 of 3 files are unlike the images that the run was trained on" in line
-        assert "in " in line and "dim.png, channel 0 has mean 0.05" in line
+        assert "dim.png, " in line and "scaled.tif; in the first, channel 0 has mean 0.05" in line
         caplog.clear()
         predict(color, folder / "like.png", tmp_path / "again")
         assert not caplog.records

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import jaxseg
+from jaxseg import config
 from jaxseg.data import Synthetic
 from jaxseg.train import train
 
@@ -103,6 +105,23 @@ def test_the_first_hour_goes_as_it_stands_there(hour, monkeypatch, capsys):
     short = [word for word in NARROW if "steps" not in word]
     typed("--workdir runs/finetuned", *short, "steps=2")
     assert re.search(r"init_from.model: \d+ arrays taken", capsys.readouterr().out)
+
+
+def test_every_training_that_the_readme_names_can_be_read(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    lines = re.findall(r"^python -m jaxseg.train +(--config configs.*)$", README, re.MULTILINE)
+    assert len(lines) >= 4
+    for line in lines:
+        words = shlex.split(line)
+        overrides = [word for word in words[4:] if "=" in word]
+        config.read(words[1], overrides)
+
+
+def test_the_intensities_of_a_run_are_had_with_it(place):
+    run = jaxseg.opened(place / "runs" / "quickstart")
+    image = run.experiment.data.image(np.full((16, 16, 1), 51, np.uint8), name="x.png")
+    np.testing.assert_allclose(image, 0.2)
+    assert run.model == jaxseg.load(place / "runs" / "quickstart")[0]
 
 
 def test_the_first_hour_stands_in_order():

@@ -191,7 +191,10 @@ def test_an_evaluation_is_one_line_and_all_scores_are_kept(tmp_path):
 
 def test_an_absent_class_shows_a_dash_and_many_classes_only_the_lowest():
     scores = {"dice": NAN, "dice_per_class": [NAN, 0.5]}
-    assert report.score_line(scores, ("dice",), ("a", "b")) == "dice - | a - b 0.500"
+    assert (
+        report.score_line(scores, ("dice",), ("a", "b"))
+        == "dice - (means of 1 of 2 classes) | a - b 0.500"
+    )
     many = {"dice": 0.5, "dice_per_class": {f"c{n}": n / 100 for n in range(40, 0, -1)}}
     assert report.score_line(many, ("dice",)).endswith("lowest dice c1 0.010 c2 0.020 c3 0.030")
 

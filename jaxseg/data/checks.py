@@ -19,7 +19,7 @@ def check_finite(image: Shaped[np.ndarray, "*spatial c"], name: str) -> None:
         return
     bad = image.size - int(np.count_nonzero(np.isfinite(image)))
     if bad:
-        raise UserError(f"{name}: {bad} pixels are NaN or infinite; replace them before training")
+        raise UserError(f"{name}: {bad} pixels are NaN or infinite; replace them")
 
 
 def check_labels(label: Num[np.ndarray, "*spatial"], num_classes: int, name: str) -> None:

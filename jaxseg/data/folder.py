@@ -206,17 +206,15 @@ class Folder:
         by_stem = _by_stem(found)
         if masks is None or (unlabeled and not masks.is_dir()):
             return [pair for path in found for pair in slices(path, None, self.rank)]
-        targets = self._targets(masks, by_stem, side_by_side=masks == images)
+        targets = self._targets(masks, by_stem)
         return [
             pair
             for name, path in by_stem.items()
             for pair in slices(path, targets[name + self.mask_suffix], self.rank)
         ]
 
-    def _targets(
-        self, masks: Path, images: dict[str, Path], *, side_by_side: bool
-    ) -> dict[str, Path]:
-        """The masks by stem, one for each image."""
+    def _targets(self, masks: Path, images: dict[str, Path]) -> dict[str, Path]:
+        """The masks by stem, one for each image and none without one."""
         if not masks.is_dir():
             raise UserError(f"{masks}: no such folder; masks='' reads images that have no masks")
         named = [path for path in list_images(masks) if stem(path).endswith(self.mask_suffix)]
@@ -227,9 +225,11 @@ class Folder:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise UserError(f"{missing[0]}: no mask {masks / wanted}{more}")
         left = [p for s, p in targets.items() if s.removesuffix(self.mask_suffix) not in images]
-        if side_by_side and left:
+        if left:
+            folder = next(iter(images.values())).parent if images else masks
             wanted = f"{stem(left[0]).removesuffix(self.mask_suffix)}.*"
-            raise UserError(f"{left[0]}: no image {masks / wanted}")
+            more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+            raise UserError(f"{left[0]}: no image {folder / wanted}{more}")
         return targets
 
 

@@ -114,6 +114,8 @@ def _rows(path: Path) -> list[Row]:
             lines = [(reader.line_num, line) for line in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: no CSV in UTF-8 ({error})") from error
+    if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
+        raise UserError(f"{path}: its first line is {columns[0]!r}; separate columns with commas")
     for wanted in ("image", "mask"):
         if wanted not in columns:
             raise unknown(f"{path}: its first line has no column", wanted, columns)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int
 
+from jaxseg.errors import UserError
 from jaxseg.metrics.bootstrap import bootstrap
 from jaxseg.metrics.cases import LeavesOut, NamedScore
 from jaxseg.metrics.confusion import MORE, SCORES, Confusion, mean
@@ -46,7 +47,13 @@ class Evaluated:
         report = self.confusion.scores(class_names, [n for n in self.named if n in MORE])
         for name, records in self.records.items():
             score = self.of_cases[name]
-            report |= _reported(name, *score.total(records), class_names)
+            total = score.total(records)
+            if not isinstance(total, tuple) or len(total) != 2:
+                raise UserError(
+                    f"evaluation.metrics: {type(score).__name__}.total gives {total!r}; it is to "
+                    "give the number, and one for each class or None"
+                )
+            report |= _reported(name, *total, class_names)
             left_out = score.left_out(records) if isinstance(score, LeavesOut) else None
             if left_out is not None:
                 report[f"{name}_cases_left_out"] = left_out

@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -221,6 +221,9 @@ def _checked(score: Any, name: str, taken: bool) -> NamedScore:
         raise UserError(f"{what}: expected an object, {score.__name__}(...)")
     if absent:
         raise UserError(f"{what} is no score: it has no `{absent[0]}`")
+    for need in score.needs:
+        if need not in get_args(Need):
+            raise unknown(f"{what}.needs: cases hold nothing called", str(need), get_args(Need))
     if taken:
         raise UserError(f"{what} is called {name!r} as another score is; give it another `name`")
     return score

@@ -21,7 +21,7 @@ from jaxseg.optimizers import AdamW, Optimizer
 from jaxseg.predictor import Predictor, Segment
 from jaxseg.recipes.recipe import Variables
 from jaxseg.step import LossAndUpdates, Rates, Trained, TrainState
-from jaxseg.types import Batch, Dtype, Prediction, at_dtype
+from jaxseg.types import Batch, Dtype, Prediction, at_dtype, output_size
 
 TAKEN = ("loss", "gradient_norm", "learning_rate", "image_level", "images_per_second", "step")
 """Names of scalars that no loss may have."""
@@ -58,6 +58,11 @@ class Supervised:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         require(self.accumulate >= 1, "recipe.accumulate", self.accumulate, "at least 1")
+        if not isinstance(self.model, nn.Module):
+            raise UserError(
+                f"recipe.model={self.model!r}: must be a Flax module, an object such as "
+                "UNet(num_classes=2)"
+            )
         ema, steps = self.ema, self.schedule_steps
         require(ema is None or 0 <= ema < 1, "recipe.ema", ema, "in [0, 1)")
         require(steps is None or steps >= 1, "recipe.schedule_steps", steps, "at least 1")
@@ -211,6 +216,7 @@ class Supervised:
                 f"{type(self.model).__name__} returns {type(prediction).__name__}; a network for "
                 "Supervised returns jaxseg.types.Prediction(logits)"
             )
+        self._check_logits(prediction.logits, batch)
         size = prediction.logits.shape[1:-1]
         label = crop_centre(batch.label, size)
         weights = None if batch.weight is None else crop_centre(batch.weight, size)
@@ -218,11 +224,31 @@ class Supervised:
             name: self.supervision(loss, prediction, label, valid=batch.valid, weights=weights)
             for name, loss in self.losses.items()
         }
+        for name, term in terms.items():
+            if jnp.shape(term) != batch.valid.shape:
+                raise UserError(
+                    f"recipe.losses.{name}: gives shape {jnp.shape(term)} for {len(batch.valid)} "
+                    "examples; a loss gives one number for each"
+                )
         if self.image_loss is not None and prediction.image_logits is not None:
             terms["image_level"] = self.image_loss(
                 prediction.image_logits, batch.label, valid=batch.valid
             )
         return terms
+
+    def _check_logits(self, logits: jax.Array, batch: Batch) -> None:
+        """Refuse maps that are not those of the classes, or not of the size that the image has."""
+        what, classes = type(self.model).__name__, getattr(self.model, "num_classes", None)
+        if classes not in (None, logits.shape[-1]):
+            raise UserError(
+                f"recipe.model: {what} gives {logits.shape[-1]} maps and has num_classes={classes}"
+            )
+        size = batch.image.shape[1:-1]
+        if logits.shape[1:-1] != output_size(self.model, size):
+            raise UserError(
+                f"recipe.model: {what} gives logits of {logits.shape[1:-1]} for images of {size}; "
+                "they are to have the size of the image"
+            )
 
     def weight(self, name: str, at: jax.Array) -> float | jax.Array:
         """The weight of a term at step ``at``."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxseg.metrics import CASE_SCORES
 from jaxseg.report.figures import figure, save
 from jaxseg.report.records import read_metrics
 
@@ -14,6 +15,9 @@ LOSS = f"{SCORES}loss"
 
 APART = ("step", "images_per_second", "learning_rate", "gradient_norm")
 """What is no curve among the losses."""
+
+DISTANCES = tuple(f"{SCORES}{name}" for name, score in CASE_SCORES.items() if score.in_mm)
+"""Scores that have no place among shares, however small they are."""
 
 LABELLED = 12
 """Curves up to which a panel has a legend."""
@@ -49,7 +53,7 @@ def panels(lines: Sequence[Line]) -> dict[str, list[str]]:
     aside = (LOSS, *(n for n in names if n.endswith("_cases_left_out")))
     scores = [n for n in names if n.startswith(SCORES) and n not in aside]
     means = [n for n in scores if n.count("/") == 1]
-    unit = [n for n in means if _within_one(points(lines, n))]
+    unit = [n for n in means if n not in DISTANCES and _within_one(points(lines, n))]
     by_class = [n.split("/", 2)[1] for n in scores if n not in means][:1]
     first = f"{by_class[0]} by class" if by_class else ""
     return {

@@ -24,9 +24,15 @@ def score_line(
     metrics: Sequence[str] = ("dice", "iou"),
     class_names: Sequence[str] | None = None,
 ) -> str:
-    """Means, then the first by class: `dice 0.912 iou 0.840 | background 0.980 nucleus 0.844`."""
-    means = " ".join(f"{name} {_number(scores.get(name))}" for name in metrics)
+    """Means, then the first by class: `dice 0.912 iou 0.840 | background 0.980 nucleus 0.844`.
+
+    Cases that a score leaves out, and classes that its mean does, stand behind it.
+    """
     classes = by_class(scores, metrics[0], class_names) if metrics else {}
+    means = " ".join(_mean(scores, name) for name in metrics)
+    absent = sum(not _finite(score) for score in classes.values())
+    if 0 < absent < len(classes):
+        means += f" (means of {len(classes) - absent} of {len(classes)} classes)"
     if not classes:
         return means
     shown = list(classes.items())
@@ -37,6 +43,12 @@ def score_line(
     else:
         means += " |"
     return " ".join([means, *(f"{name} {_number(score)}" for name, score in shown)])
+
+
+def _mean(scores: Mapping[str, Any], name: str) -> str:
+    left_out = scores.get(f"{name}_cases_left_out")
+    said = f" ({left_out} cases left out)" if left_out else ""
+    return f"{name} {_number(scores.get(name))}{said}"
 
 
 def score_table(title: str, scores: Mapping[str, Any]) -> Table:
@@ -71,6 +83,13 @@ def print_scores(title: str, scores: Mapping[str, Any]) -> None:
         if isinstance(value, float) and f"{name}_per_class" not in scores
     }
     lines = ["  ".join(f"{name} {_number(value)}" for name, value in single.items())]
+    for name in scores:
+        if name.endswith("_per_class"):
+            classes = by_class(scores, name.removesuffix("_per_class"))
+            absent = [label for label, score in classes.items() if not _finite(score)]
+            if 0 < len(absent) < len(classes):
+                lines.append(f"in no mean, for want of pixels: {', '.join(absent)}")
+            break
     if "distances_in" in scores:
         lines.append(f"distances in {scores['distances_in']}")
     for name, value in scores.items():

@@ -1,5 +1,6 @@
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,11 +8,13 @@ import optax
 import pytest
 
 from jaxseg.encoders import Plain
+from jaxseg.errors import UserError
 from jaxseg.losses import CrossEntropy, Dice, ImageLevel, Ramp
 from jaxseg.models import UNet, UNetMultiOutput
 from jaxseg.optimizers import SGD, Constant
 from jaxseg.recipes import Supervised
-from jaxseg.types import IGNORE, Batch
+from jaxseg.train import train
+from jaxseg.types import IGNORE, Batch, Prediction
 
 
 def make_batch(b=4, seed=0):
@@ -136,3 +139,33 @@ def test_a_recipe_without_a_length_says_who_sets_it():
     recipe = make_recipe(schedule_steps=None)
     with pytest.raises(ValueError, match="schedule_steps"):
         recipe.init(jax.random.key(0), make_batch())
+
+
+# --- networks and losses that are not what they say
+
+
+class Misshapen(nn.Module):
+    """A network whose maps are of another number, or of another size, than it says."""
+
+    num_classes: int
+    more: int = 0
+    coarse: int = 1
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, image, *, train):
+        x = nn.Conv(self.num_classes + self.more, (1, 1))(image[:, :: self.coarse, :: self.coarse])
+        return Prediction(x)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"model": Misshapen(2, more=1)}, "Misshapen gives 3 maps and has num_classes=2"),
+        ({"model": Misshapen(2, coarse=2)}, r"gives logits of \(8, 8\) for images of \(16, 16\)"),
+    ],
+)
+def test_what_is_not_of_the_shape_that_it_says_is_refused(tiny, tmp_path, fields, said):
+    with pytest.raises(UserError, match=said):
+        train(tiny(**fields), tmp_path / "run")
+    assert not (tmp_path / "run" / "experiment.json").exists()
