@@ -78,6 +78,13 @@ def hour(tmp_path_factory):
     return place
 
 
+def test_the_quickstart_starts(hour, monkeypatch):
+    monkeypatch.chdir(hour)
+    short = [word for word in NARROW if word.startswith(("recipe", "batch", "mesh"))]
+    typed("--config configs/quickstart.py --workdir runs/quickstart", *short, "steps=1")
+    assert (hour / "runs" / "quickstart" / "samples.png").is_file()
+
+
 @pytest.mark.slow
 def test_the_first_hour_goes_as_it_stands_there(hour, monkeypatch, capsys):
     """Each command in its order; masks of 0 and 255 are learnt, and new labels scored."""
