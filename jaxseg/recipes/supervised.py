@@ -118,11 +118,12 @@ class Supervised:
         The scalars are the total ``loss``, each term by its name, ``gradient_norm`` and
         ``learning_rate``.
         """
+        seen = self.seen(state, batch)
         _, dropout_rng = jax.random.split(step.key(state))
         grads, stats, scalars = step.gradients(
             functools.partial(self.loss, state),
             state,
-            self.seen(state, batch),
+            seen,
             dropout_rng,
             accumulate=self.accumulate,
         )
