@@ -27,7 +27,6 @@ def test_all_files_are_cases_whatever_splits_the_run_has(tmp_path):
     for number in range(3):
         save(tmp_path / "images" / f"{number}.png", np.full((2, 3), 51))
         save(tmp_path / "masks" / f"{number}_mask.png", MASK)
-    save(tmp_path / "masks" / "more_mask.png", MASK)
     run = Folder(3, channels=1, mask_suffix="_mask", class_names=("a", "b", "c"))
     found = cases(run, tmp_path)
     assert [case["name"] for case in found] == ["0", "1", "2"]
@@ -36,6 +35,9 @@ def test_all_files_are_cases_whatever_splits_the_run_has(tmp_path):
     assert found.decoded.reading.num_classes == 3
     dataset = labelled(run, tmp_path / "images", tmp_path / "masks")
     assert (dataset.class_names, dataset.channels, dataset.rank) == (("a", "b", "c"), 1, 2)
+    save(tmp_path / "masks" / "more_mask.png", MASK)
+    with pytest.raises(UserError, match=r"more_mask.png: no image .*images/more\.\*"):
+        cases(run, tmp_path)
 
 
 def test_masks_are_read_as_those_of_the_run(tmp_path):
