@@ -49,8 +49,8 @@ class Auto:
         """Whether the training split was seen."""
         return bool(self.low)
 
-    def fit(self, images: Iterable[Shaped[np.ndarray, "*spatial c"]]) -> "Auto":
-        """The normalisation for images like these, raw; up to 2^16 pixels of each are looked at.
+    def fit(self, images: Iterable[Shaped[np.ndarray, "..."]]) -> "Auto":
+        """The normalisation for images like these, raw ``[*spatial c]``; 2^16 pixels of each count.
 
         A constant channel becomes 0.
         """

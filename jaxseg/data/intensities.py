@@ -21,7 +21,8 @@ PIXELS = 1 << 16
 CASES = 16
 """Images of a split that are looked at."""
 
-Images = Iterable[Shaped[np.ndarray, "*spatial c"]]
+Images = Iterable[Shaped[np.ndarray, "..."]]
+"""Images ``[*spatial c]``, each of a size of its own."""
 
 
 def some_of(numbers: Sequence[int], count: int = CASES) -> list[int]:
