@@ -3,8 +3,8 @@
 Data      664 images, split by groups of size and background, three channels: the first kernel of
           the quickstart, of one channel, is repeated for each and divided by three.
 Reached   validation mean Dice 0.632 (background 0.873, nucleus 0.390) after 100 steps of 8 patches;
-          the same without init_from and rates: 0.487 (nucleus 0.127). 148 and 168 s on two CPU
-          cores, jax 0.10.2, beside other work. No more than a show of the way: see
+          the same with init_from="{}" recipe.rates="()": 0.487 (nucleus 0.127). 148 and 168 s on
+          two CPU cores, jax 0.10.2, beside other work. No more than a show of the way: see
           configs/unet_dsb2018.py for a network that is trained to its end.
 Command   python -m jaxseg.train --config configs/finetune_dsb2018.py \
               --workdir runs/finetune_dsb2018 data.root=PATH/dsb2018

@@ -27,19 +27,19 @@ BACKGROUND = (
     "background", "bg", "back", "other", "others", "none", "nothing", "void", "unlabeled",
     "unlabelled",
 )  # fmt: skip
-"""What data sets call a class that is no object of interest, in any case of letters."""
+"""What data sets call class 0 where it is no object of interest; the first word, any class."""
 
 
 def background_classes(num_classes: int, class_names: Sequence[str] | None) -> tuple[int, ...]:
     """The classes that are no object of interest: scores of cases and objects leave them out.
 
-    Class 0, unless the data set says otherwise: where it names its classes, those with a name of
-    ``BACKGROUND``, and none if no name says so. A single class is not background.
+    Class 0, unless the data set says otherwise: where it names its classes, those that it calls
+    "background", class 0 also by the other words of ``BACKGROUND``, and none if no name says so. A single class is not background.
     """
     if class_names:
-        return tuple(
-            k for k, name in enumerate(class_names) if name.strip(" _").lower() in BACKGROUND
-        )
+        plain = [name.strip(" _").lower() for name in class_names]
+        first = (0,) if plain[0] in BACKGROUND else ()
+        return (*first, *(k for k, name in enumerate(plain) if k and name == BACKGROUND[0]))
     return (0,) if num_classes > 1 else ()
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from jaxseg import command, disk, ensemble, process
 from jaxseg.checkpoint import Opened
 from jaxseg.data import NNUNet, images
+from jaxseg.data.labelled import reading_of
 from jaxseg.data.masks import parse_values
 from jaxseg.ensemble import Workdirs
 from jaxseg.errors import UserError
@@ -151,9 +152,10 @@ def _values(values: Values | None, dataset: Any) -> tuple[int, ...]:
     """The number that is written for each class."""
     count = dataset.num_classes
     if values == "own":
-        if getattr(dataset, "colors", None) is not None:
+        masks = reading_of(dataset)
+        if masks.colors is not None:
             raise UserError("--values own: the run's masks hold colours, and numbers are written")
-        values = (getattr(dataset, "values", None) or range(count))[:count]
+        values = (masks.values or range(count))[:count]
     if values is None:
         return tuple(range(count))
     said = ",".join(map(str, values))

@@ -81,6 +81,7 @@ def test_class_0_is_background_unless_the_names_say_otherwise():
     assert background_classes(2, ("vessel", "background")) == (1,)
     assert background_classes(2, ("bg", "cell")) == background_classes(2, ("_void_", "x")) == (0,)
     assert background_classes(2, ("membrane", "cell")) == ()
+    assert background_classes(3, ("background", "car", "other")) == (0,), "other is a class here"
     assert background_classes(1, None) == ()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxseg.data.folder import Folder
+from jaxseg.data.region import Region
 from jaxseg.data.source import Pairs
 from jaxseg.errors import UserError
 
@@ -48,19 +49,27 @@ class Labelled:
         return self.reading.pairs(Path(self.images), Path(self.masks))
 
 
+def reading_of(dataset: Any) -> Folder:
+    """A `Folder` that reads masks as ``dataset`` does; class numbers, where it does not say."""
+    if isinstance(dataset, Region):
+        return reading_of(dataset.dataset)
+    if isinstance(dataset, Folder):
+        return dataset
+    own = ("values", "colors", "ignore", "instances")
+    said = {name: getattr(dataset, name) for name in own if hasattr(dataset, name)}
+    names = tuple(dataset.class_names or ())
+    return Folder(dataset.num_classes, dataset.channels, dataset.rank, names, **said)
+
+
 def labelled(
     dataset: Any, images: str | Path, masks: str | Path, values: Sequence[int] | None = None
 ) -> Labelled:
     """New files for a run on ``dataset``.
 
-    Masks are read as ``dataset`` reads its own if it is a `Folder`, else as class numbers;
-    ``values[k]``, where given, is what they hold for class k.
+    Masks are read as ``dataset`` reads its own, as far as it says (`reading_of`); ``values[k]``,
+    where given, is what they hold for class k.
     """
-    reading = dataset
-    if not isinstance(dataset, Folder):
-        reading = Folder(
-            dataset.num_classes, dataset.channels, dataset.rank, tuple(dataset.class_names or ())
-        )
+    reading = reading_of(dataset)
     if values is not None:
         if len(values) < dataset.num_classes:
             raise UserError(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxseg.data import Data, Folder, Synthetic
-from jaxseg.data.labelled import labelled
+from jaxseg.data import Data, Folder, Region, Synthetic, Table
+from jaxseg.data.labelled import labelled, reading_of
 from jaxseg.errors import UserError
 from jaxseg.types import IGNORE
 
@@ -79,3 +79,9 @@ def test_the_folder_of_the_images_is_not_that_of_the_masks(tmp_path):
     save(tmp_path / "a.png", np.zeros((2, 3)))
     with pytest.raises(UserError, match="--masks .*: the folder of the images"):
         labelled(Synthetic(), tmp_path, f"{tmp_path}/")
+
+
+def test_masks_are_read_as_a_table_or_the_data_of_a_region_read_theirs():
+    for data in (Table(2, values=(1, 0)), Region(Folder(2, values=(1, 0), validation=0.0))):
+        assert reading_of(data).values == (1, 0)
+    assert reading_of(Synthetic()).values is None
