@@ -34,7 +34,8 @@ def background_classes(num_classes: int, class_names: Sequence[str] | None) -> t
     """The classes that are no object of interest: scores of cases and objects leave them out.
 
     Class 0, unless the data set says otherwise: where it names its classes, those that it calls
-    "background", class 0 also by the other words of ``BACKGROUND``, and none if no name says so. A single class is not background.
+    "background", and class 0 by the other words of ``BACKGROUND``; none if no name
+    says so. A single class is not background.
     """
     if class_names:
         plain = [name.strip(" _").lower() for name in class_names]
