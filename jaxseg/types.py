@@ -110,6 +110,16 @@ class Paper(NamedTuple):
     url: str
 
 
+Names = Mapping[str, tuple[tuple[str, str], ...]]
+"""By library (``torchvision``, ``timm``, ...): where its weights stand in ours.
+
+A pair is a pattern (`re.fullmatch`) of a place in the library's ``state_dict``, without the leaf,
+and what ours is called, dots between names; the first that fits counts. A convolution or a norm
+lies in ``conv`` or ``norm`` below it, unless the name ends in ``!``. A network's table need not
+speak of its encoder, which has its own.
+"""
+
+
 @runtime_checkable
 class ValidConvolutions(Protocol):
     """A network whose logits are smaller than its image."""

@@ -6,7 +6,7 @@ Differs from the paper, as torchvision's "v1.5" does: a bottleneck strides in it
 first 1x1. Without the classifier.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from jaxseg.encoders.standardize import Standardize, standardized
 from jaxseg.layers import ConvNorm, Kind, ResidualBlock
 from jaxseg.ops import max_pool
+from jaxseg.types import Names
 
 BLOCKS = {
     10: (1, 1, 1, 1),  # not in the paper: the smallest of the family
@@ -33,6 +34,14 @@ class ResNet(nn.Module):
     a stage get the new dilation, as in TF-DeepLab, semseg and segmentation_models_pytorch
     (torchvision's first block keeps the old one: same weights, other outputs).
     """
+
+    names: ClassVar[Names] = {
+        "torchvision": (
+            (r"(conv|bn)1", "stem_conv"),
+            (r"layer(\d)\.(\d+)\.(?:conv|bn)(\d)", r"layer\1_block\2.conv\3"),
+            (r"layer(\d)\.(\d+)\.downsample\.\d", r"layer\1_block\2.shortcut"),
+        )
+    }
 
     depth: Literal[10, 18, 34, 50, 101, 152] = 50
     width: int = 64

@@ -23,7 +23,7 @@ from jaxseg.encoders import Plain
 from jaxseg.layers import ExpandingPath, Head, Kind, Upsample
 from jaxseg.layers.expanding_path import level_strides
 from jaxseg.ops import crop, pad_to_multiple
-from jaxseg.types import Paper, Prediction
+from jaxseg.types import Names, Paper, Prediction
 
 
 class UNet(nn.Module):
@@ -47,6 +47,17 @@ class UNet(nn.Module):
         2015,
         "https://arxiv.org/abs/1505.04597",
     )
+
+    names: ClassVar[Names] = {
+        "segmentation_models_pytorch": (
+            (r"decoder\.blocks\.0\.conv(\d)\.\d", r"decoder.level4_conv\1"),
+            (r"decoder\.blocks\.1\.conv(\d)\.\d", r"decoder.level3_conv\1"),
+            (r"decoder\.blocks\.2\.conv(\d)\.\d", r"decoder.level2_conv\1"),
+            (r"decoder\.blocks\.3\.conv(\d)\.\d", r"decoder.level1_conv\1"),
+            (r"decoder\.blocks\.4\.conv(\d)\.\d", r"decoder.level0_conv\1"),
+            (r"segmentation_head\.0", "head!"),
+        )
+    }
 
     num_classes: int
     encoder: nn.Module = Plain()

@@ -1,8 +1,8 @@
 """Peers' networks, rebuilt from the records that the founders' shared folder holds of them.
 
 A record holds no weights: those of a key of the peer's ``state_dict`` are drawn from a generator
-whose seed is the key. A network's test has the table of names that leads from the peer's keys to
-our parameters, and all else is here.
+whose seed is the key. The table of names that leads from the peer's keys to our parameters is the network's
+own, ``names``; that of its encoder is the encoder's. All else is here.
 """
 
 import json
@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import cost
 
-Names = Sequence[tuple[str, str]]
-"""Patterns of a peer's places, without the leaf, and what ours are called (dots between names)."""
+PREFIX = {"segmentation_models_pytorch": "encoder", "torchvision": "backbone"}
+"""What a library calls the encoder of a network."""
 
 LEAVES = {"running_mean": "mean", "running_var": "var", "bias": "bias"}
 
@@ -36,7 +37,18 @@ def weight(key: str, shape: Sequence[int]) -> np.ndarray:
     return r.astype("f4")
 
 
-def place(key: str, shape: Sequence[int], names: Names) -> tuple[str, ...]:
+def names_of(model: nn.Module, library: str) -> list[tuple[str, str]]:
+    """The network's table, and behind it its encoder's at the peer's place of an encoder."""
+    library = library.split(".")[0]
+    names = list(getattr(model, "names", {}).get(library, ()))
+    of_encoder = getattr(getattr(model, "encoder", None), "names", {})
+    prefix = PREFIX.get(library, "encoder")
+    for pattern, name in of_encoder.get(library) or of_encoder.get("torchvision", ()):
+        names.append((rf"{prefix}\.(?:{pattern})", f"encoder.{name}"))
+    return names
+
+
+def place(key: str, shape: Sequence[int], names: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """Where a key of the state_dict stands in our variables.
 
     The first pattern that fits the whole place says where its module is; a module of a convolution
@@ -50,7 +62,7 @@ def place(key: str, shape: Sequence[int], names: Names) -> tuple[str, ...]:
     return (kind, *ours.rstrip("!").split("."), *part, leaf)
 
 
-def check(golden: Path, record: str, model: Any, names: Names) -> None:
+def check(golden: Path, record: str, model: Any) -> None:
     """Hold a network to a peer's record: parameters, every weight used, outputs to 1e-3 std."""
     known = json.loads((golden / f"{record}.json").read_text())
     shape, seed = known["input"]["shape"], known["input"]["seed"]
@@ -59,6 +71,7 @@ def check(golden: Path, record: str, model: Any, names: Names) -> None:
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     assert cost.parameters(variables) == known["parameters"]
     keys = [(k, s) for k, s in known["state_dict"] if not k.endswith("num_batches_tracked")]
+    names = names_of(model, known["library"])
     theirs = {place(k, s, names): (k, s) for k, s in keys}
     assert len(theirs) == len(keys), "two of the peer's keys have one place here"
 
