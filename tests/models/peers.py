@@ -1,8 +1,8 @@
 """Peers' networks, rebuilt from the records that the founders' shared folder holds of them.
 
 A record holds no weights: those of a key of the peer's ``state_dict`` are drawn from a generator
-whose seed is the key. The table of names that leads from the peer's keys to our parameters is the network's
-own, ``names``; that of its encoder is the encoder's. All else is here.
+whose seed is the key. The table of names that leads from the peer's keys to our parameters is
+``names`` of the network, and that of its encoder is the encoder's. All else is here.
 """
 
 import json
