@@ -22,6 +22,7 @@ from jaxseg.data.synthetic import Synthetic
 from jaxseg.data.table import Table
 from jaxseg.data.tfds import TFDS
 from jaxseg.data.unread import Unread
+from jaxseg.data.voc2012 import VOC2012
 from jaxseg.data.weight_map import WeightMap
 
 DATASETS: dict[str, Callable[..., Any]] = {
@@ -36,6 +37,7 @@ DATASETS: dict[str, Callable[..., Any]] = {
     "synthetic": Synthetic,
     "table": Table,
     "tfds": TFDS,
+    "voc2012": VOC2012,
 }
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "DSB2018",
     "ISBI2012",
     "TFDS",
+    "VOC2012",
     "Auto",
     "Batches",
     "CamVid",
