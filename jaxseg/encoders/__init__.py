@@ -22,6 +22,10 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "resnet50": functools.partial(ResNet, depth=50),
     "resnet101": functools.partial(ResNet, depth=101),
     "resnet152": functools.partial(ResNet, depth=152),
+    "resnext50_32x4d": functools.partial(ResNet, depth=50, groups=32, base_width=4),
+    "resnext101_32x8d": functools.partial(ResNet, depth=101, groups=32, base_width=8),
+    "wide_resnet50_2": functools.partial(ResNet, depth=50, base_width=128),
+    "wide_resnet101_2": functools.partial(ResNet, depth=101, base_width=128),
 }
 
 __all__ = ["ENCODERS", "Plain", "ResNet", "Standardize", "create"]

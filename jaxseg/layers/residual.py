@@ -21,6 +21,9 @@ from jaxseg.layers.dropout import StochasticDepth
 from jaxseg.layers.norm import Kind, Norm
 from jaxseg.ops import Size, average_pool, per_axis
 
+Strided = Literal["3x3", "1x1"]
+"""The convolution of a branch that has its stride: the first of this size."""
+
 
 class ResidualBlock(nn.Module):
     """``activation(shortcut(x) + branch(x))``: the block of ResNet and ResNeXt.
@@ -29,8 +32,8 @@ class ResidualBlock(nn.Module):
     1x1 (bottleneck), each with its norm; ``width`` is that of the first 3x3, ``features`` (basic)
     or a quarter of them (bottleneck) where None; ResNeXt-101 32x8d's first stage is
     ``ResidualBlock(256, kind="bottleneck", width=256, groups=32)``. The stride is in the first 3x3
-    (torchvision's "v1.5"; the first paper's bottleneck has it in the first 1x1); each 3x3 has
-    ``dilation`` and ``groups``. Where a norm is, convolutions have no bias.
+    (torchvision's "v1.5"), or in a bottleneck's first 1x1 (``strided="1x1"``: the first paper);
+    each 3x3 has ``dilation`` and ``groups``. Where a norm is, convolutions have no bias.
 
     ``shortcut`` says how x follows a change of size or width; without one it is x itself:
     ``conv`` a strided 1x1 convolution and norm; ``average`` an average pooling, then the 1x1 where
@@ -43,6 +46,7 @@ class ResidualBlock(nn.Module):
     kind: Literal["basic", "bottleneck"] = "basic"
     width: int | None = None
     stride: Size = 1
+    strided: Strided = "3x3"
     dilation: Size = 1
     groups: int = 1
     shortcut: Literal["conv", "average", "pad"] = "conv"
@@ -83,6 +87,7 @@ class PreactivatedBlock(nn.Module):
     kind: Literal["basic", "bottleneck"] = "basic"
     width: int | None = None
     stride: Size = 1
+    strided: Strided = "3x3"
     dilation: Size = 1
     groups: int = 1
     shortcut: Literal["conv", "preactivated", "average", "pad"] = "conv"
@@ -122,11 +127,18 @@ def _convs(block: Block) -> list[dict[str, Any]]:
     spread = {"kernel_size": 3, "dilation": block.dilation, "groups": block.groups}
     width, point = block.width, {"kernel_size": 1}
     if block.kind == "basic":
+        if block.strided != "3x3":
+            raise UserError(
+                f"{type(block).__name__} {block.name}: strided={block.strided!r} is of bottlenecks "
+                "alone; a basic block's stride is in its first '3x3'"
+            )
         first = {"features": width or block.features, **spread, "stride": block.stride}
         return [first, {"features": block.features, **spread}]
     width = width or block.features // 4
-    middle = {"features": width, **spread, "stride": block.stride}
-    return [{"features": width, **point}, middle, {"features": block.features, **point}]
+    early, late = (block.stride, 1) if block.strided == "1x1" else (1, block.stride)
+    first = {"features": width, **point, "stride": early}
+    middle = {"features": width, **spread, "stride": late}
+    return [first, middle, {"features": block.features, **point}]
 
 
 def _dropped(block: Block, y: Array, *, train: bool) -> Array:

@@ -86,3 +86,12 @@ def test_what_cannot_be_added_is_refused_in_one_line(fields: dict, complaint: st
     with pytest.raises(UserError, match=complaint) as caught:
         jax.eval_shape(lambda: block.init(jax.random.key(0), jnp.zeros((1, 5, 7, 4)), train=False))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [ResidualBlock, PreactivatedBlock])
+def test_a_basic_block_has_no_1x1_that_could_stride(kind: type[nn.Module]):
+    block = kind(6, stride=2, strided="1x1", name="b")
+    with pytest.raises(UserError, match="strided='1x1' is of bottlenecks alone"):
+        jax.eval_shape(
+            lambda x: block.init(jax.random.key(0), x, train=False), jnp.zeros((1, 4, 4, 6))
+        )

@@ -7,6 +7,9 @@ from typing import Any
 
 from jaxseg.encoders import ENCODERS
 
+ALONE = ("plain", "wide_resnet50_2", "wide_resnet101_2")
+"""Encoders of ours that segmentation_models_pytorch has not."""
+
 Row = tuple[str, dict[str, Any]]
 """A key of ``MODELS`` and the fields of the network; classes and size are the count's."""
 
@@ -19,8 +22,16 @@ NETWORKS: dict[str, Row] = {
     "unet/same-pad-bn(bias=False)/3in21cls": ("unet", {}),
 }
 
-FEATURES: dict[str, str] = {f"smp-encoder/{name}": name for name in ENCODERS if name != "plain"}
-"""Encoders without their classifier, by our name."""
+_RESNEXT = {"32x4d": 4, "32x16d": 16, "32x32d": 32, "32x48d": 48}
+FEATURES: dict[str, Row] = {
+    **{f"smp-encoder/{name}": (name, {}) for name in ENCODERS if name not in ALONE},
+    **{
+        f"smp-encoder/resnext101_{name}": ("resnext101_32x8d", {"base_width": width})
+        for name, width in _RESNEXT.items()
+    },
+    "smp-encoder/tu-resnet50": ("resnet50", {}),
+}
+"""Encoders without their classifier: a key of ``ENCODERS`` and its fields."""
 
 LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"(enet|erfnet|bisenet|fastscnn)/.*", "a compact network, of the next issues or of none"),
