@@ -13,7 +13,8 @@ from jaxseg.ops import Size
 class ConvNorm(nn.Module):
     """``activation(norm(conv(x)))``; the convolution has a bias only where no norm follows.
 
-    ``epsilon`` and ``momentum`` are the norm's.
+    ``use_bias`` gives it one before a norm too, which takes its effect away in training: networks
+    that were released with it have it. ``epsilon`` and ``momentum`` are the norm's.
 
     Its output carries the name ``conv`` for checkpoint policies: with these alone kept, the
     backward pass recomputes norms and activations, which is cheap, and no convolution.
@@ -26,6 +27,7 @@ class ConvNorm(nn.Module):
     groups: int = 1
     norm: Kind = "batch"
     activation: Activation = "relu"
+    use_bias: bool = False
     epsilon: float = 1e-5
     momentum: float = 0.9
 
@@ -38,7 +40,7 @@ class ConvNorm(nn.Module):
             stride=self.stride,
             dilation=self.dilation,
             groups=self.groups,
-            use_bias=self.norm == "none",
+            use_bias=self.use_bias or self.norm == "none",
             name="conv",
         )(x)
         x = checkpoint_name(x, "conv")

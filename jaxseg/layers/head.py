@@ -21,6 +21,7 @@ class Head(nn.Module):
 
     features: int
     kernel_size: Size = 1
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s {self.features}"]:
@@ -32,7 +33,8 @@ class Head(nn.Module):
         kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
         kernel = jnp.asarray(kernel, jnp.float32)
         project = convolve if x.dtype == jnp.float32 else _widened
-        return add_bias(self, project(x, kernel, how))
+        y: Array = project(x, kernel, how)  # pyright: ignore[reportAssignmentType]
+        return add_bias(self, y) if self.use_bias else y
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

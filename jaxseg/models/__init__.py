@@ -7,16 +7,20 @@ from typing import Any
 import flax.linen as nn
 
 from jaxseg import encoders
+from jaxseg.encoders import Plain
 from jaxseg.errors import UserError, unknown
 from jaxseg.fields import configurable
+from jaxseg.models.baseline_unet import BaselineUNet
 from jaxseg.models.unet import UNet
 from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
+    "baseline_unet": BaselineUNet,
     "unet": UNet,
     "unet_2015": UNet2015,
     "unet_multi_output": UNetMultiOutput,
+    "wide_unet": functools.partial(UNet, encoder=Plain((35, 70, 140, 280, 560), norm="none")),
 }
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxseg.layers import ConvNorm
 
@@ -17,3 +18,14 @@ def test_epsilon_and_momentum_are_the_norms():
     moments = updated["batch_stats"]["norm"]
     np.testing.assert_allclose(moments["mean"], [0.25 * 1], rtol=1e-6)
     np.testing.assert_allclose(moments["var"], [0.75 * 1 + 0.25 * 4], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("fields", "has"), [({}, False), ({"use_bias": True}, True)])
+def test_a_bias_before_a_norm_is_asked_for(fields, has):
+    x = jnp.zeros((1, 4, 1))
+    assert ("bias" in params_of(ConvNorm(1, **fields), x)["conv"]) == has
+    assert "bias" in params_of(ConvNorm(1, norm="none", **fields), x)["conv"]
+
+
+def params_of(layer, x):
+    return jax.eval_shape(lambda: layer.init(jax.random.key(0), x, train=False))["params"]

@@ -17,7 +17,10 @@ def test_in_float32_it_is_the_convolution_of_the_same_parameters(size, kernel_si
     assert jax.tree.map(jnp.shape, head.init(jax.random.key(1), x)) == jax.tree.map(
         jnp.shape, variables
     )
-    np.testing.assert_allclose(head.apply(variables, x), conv.apply(variables, x), atol=1e-6)
+    y = conv.apply(variables, x)
+    np.testing.assert_allclose(head.apply(variables, x), y, atol=1e-6)
+    variables["params"] = {"kernel": variables["params"]["kernel"]}  # the bias is 0 at first
+    np.testing.assert_allclose(head.clone(use_bias=False).apply(variables, x), y, atol=1e-6)
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3])

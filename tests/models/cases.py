@@ -41,6 +41,7 @@ class Case(NamedTuple):
 WIDTHS = {"plain": {}, "resnet": {"widths": (12, 8, 8, 6, 4)}}
 
 CASES: dict[str, Case] = {
+    "baseline_unet": Case({"widths": (4, 6)}),
     "unet": Case(encoders=WIDTHS),
     "unet_2015": Case(
         {"widths": (4, 6, 8)},
@@ -50,6 +51,7 @@ CASES: dict[str, Case] = {
         exported="b, 4*h + 40, 4*w + 40",
     ),
     "unet_multi_output": Case(encoders=dict(reversed(WIDTHS.items()))),
+    "wide_unet": Case({"encoder": Plain((5, 10), norm="none")}),
 }
 
 TINY: dict[str, tuple[nn.Module, Case]] = {}

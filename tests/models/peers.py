@@ -6,6 +6,7 @@ whose seed is the key. The table of names that leads from the peer's keys to our
 """
 
 import json
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -87,3 +88,57 @@ def check(golden: Path, record: str, model: Any) -> None:
     out = known["outputs"]["out"]
     ours = np.moveaxis(np.asarray(logits), -1, 1).reshape(-1)[out["indices"]]
     assert abs(ours - np.array(out["values"])).max() <= 1e-3 * out["std"]
+
+
+# --- fingerprints ---------------------------------------------------------------------------------
+
+
+def by_formula(key: str, shape: Sequence[int], number: int) -> np.ndarray:
+    """The weights of the ``number``-th key of a network that a fingerprint speaks of."""
+    angle = 0.37 * np.arange(math.prod(shape)) + number
+    if key.endswith("running_var"):
+        r = 1 + 0.2 * np.cos(angle) ** 2
+    elif key.endswith("running_mean"):
+        r = 0.1 * np.sin(angle)
+    elif len(shape) > 1:
+        r = math.sqrt(3 * shape[0] / math.prod(shape)) * np.cos(angle)
+    else:
+        r = 0.1 * np.cos(angle) + 0.5 * key.endswith("weight")
+    return r.reshape(shape).astype("f4")
+
+
+def check_fingerprint(
+    facts: Path, name: str, model: Any, names: Sequence[tuple[str, str]], *, tolerance: float = 1e-3
+) -> None:
+    """Hold a network's outputs, finest head last, to what ``outputs-medical.json`` tells of it.
+
+    The error is at most ``tolerance`` times the deviation of the peer's output.
+    """
+    known = json.loads((facts / "outputs-medical.json").read_text())[name]
+    keys = json.loads((facts / "keys" / f"{name.replace('/', '__')}.json").read_text())
+    shape = known["inputs"][0]
+    at = np.arange(math.prod(shape))
+    image = (np.sin(0.01 * at) + 0.5 * np.cos(0.37 * at)).reshape(shape).astype("f4")
+    image = jnp.asarray(np.moveaxis(image, 1, -1))
+    filled: dict[str, Any] = {}
+    for number, (key, shape) in enumerate(keys):
+        *folders, leaf = place(key, shape, names)
+        node = filled
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        value = by_formula(key, shape, number)
+        node[leaf] = value.transpose(*range(2, value.ndim), 1, 0) if value.ndim > 1 else value
+    wanted = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
+    assert jax.tree.map(jnp.shape, filled) == jax.tree.map(jnp.shape, wanted)
+    assert cost.parameters(wanted) == known["params"]
+    prediction = jax.jit(lambda v, x: model.apply(v, x, train=False))(filled, image)
+    outputs = (*reversed(prediction.auxiliary), prediction.logits)
+    for ours, theirs in zip(outputs, known["outputs"], strict=True):
+        flat = np.moveaxis(np.asarray(ours, "f8"), -1, 1).reshape(-1)
+        middle = len(flat) // 2
+        parts = {"first8": flat[:8], "mid4": flat[middle : middle + 4], "last4": flat[-4:]}
+        for part, numbers in parts.items():
+            off = abs(numbers - np.array(theirs[part])).max()
+            assert off <= tolerance * theirs["std"], (part, off, theirs["std"])
+        assert abs(flat.mean() - theirs["mean"]) <= tolerance * theirs["std"]
+        assert abs(flat.std() - theirs["std"]) <= tolerance * theirs["std"]
