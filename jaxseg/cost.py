@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from jax.extend import core
+from jax.interpreters import partial_eval
 
 # Jitted functions that resize by a matmul: ours in ops.resample, and jax.image's.
 _INTERPOLATION = ("interpolate", "_resize")
@@ -26,9 +27,11 @@ def macs(function: Callable, *args: Any) -> int:
 
     Counts what is traced: the backward pass of a gradient, each turn of a scan, the dearest
     branch of a conditional (the branches of a platform choice cost the same), the body of a
-    while loop once.
+    while loop once. What no result depends on counts nothing: a compiler drops it.
     """
-    return _of_jaxpr(jax.make_jaxpr(function)(*args).jaxpr)
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return _of_jaxpr(used)
 
 
 def _of_jaxpr(jaxpr: core.Jaxpr) -> int:

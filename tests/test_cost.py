@@ -49,6 +49,10 @@ def test_interpolation_costs_nothing():
     assert cost.macs(lambda x: jax.image.resize(x, (1, 9, 4, 3), "linear"), x) == 0
 
 
+def test_what_no_result_depends_on_costs_nothing():
+    assert cost.macs(lambda x: (x @ x, x)[1], shape(4, 4)) == 0
+
+
 def test_counting_looks_inside_jit_remat_scan_and_branches():
     x = shape(4, 4)
 
@@ -59,7 +63,8 @@ def test_counting_looks_inside_jit_remat_scan_and_branches():
     assert cost.macs(jax.checkpoint(dot), x) == 64
     assert cost.macs(lambda x: jax.lax.scan(lambda c, _: (dot(c), None), x, None, 5)[0], x) == 320
     assert cost.macs(lambda x: jax.lax.cond(x[0, 0] > 0, dot, lambda x: x, x), x) == 64
-    assert cost.macs(jax.grad(lambda x: dot(x).sum()), x) == 3 * 64  # one forward, two back
+    both = jax.value_and_grad(lambda x: dot(x).sum())
+    assert cost.macs(both, x) == 3 * 64  # one forward, two back
 
 
 def test_parameters_leave_running_statistics_out():

@@ -33,6 +33,9 @@ FEATURES: dict[str, Row] = {
 }
 """Encoders without their classifier: a key of ``ENCODERS`` and its fields."""
 
+LOGITS_ONLY = r"(pspnet|csail)/.*"
+"""Counts whose MACs leave auxiliary heads out: these did not run there, as in evaluation."""
+
 LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"(enet|erfnet|bisenet|fastscnn)/.*", "a compact network, of the next issues or of none"),
     (r"unet/milesial/.*", "GPL code's form: a bias before each norm, or halved by bilinear"),

@@ -53,14 +53,26 @@ def place(key: str, shape: Sequence[int], names: Sequence[tuple[str, str]]) -> t
     """Where a key of the state_dict stands in our variables.
 
     The first pattern that fits the whole place says where its module is; a module of a convolution
-    or a norm gets ``conv`` or ``norm`` below it, unless the name ends in ``!``.
+    or a norm gets ``conv`` or ``norm`` below it, unless the name ends in ``!`` or ``~``.
     """
-    where, leaf = key.rsplit(".", 1)
-    ours = next((re.sub(f"^{p}$", n, where) for p, n in names if re.fullmatch(p, where)), where)
+    leaf, ours = key.rsplit(".", 1)[1], _named(key, names)
     kind = "batch_stats" if leaf.startswith("running") else "params"
     leaf = LEAVES.get(leaf) or ("kernel" if len(shape) > 1 else "scale")
-    part = [] if ours.endswith("!") else ["conv" if leaf == "kernel" else "norm"]
-    return (kind, *ours.rstrip("!").split("."), *part, leaf)
+    part = [] if ours.endswith(("!", "~")) else ["conv" if leaf == "kernel" else "norm"]
+    return (kind, *ours.rstrip("!~").split("."), *part, leaf)
+
+
+def laid_out(value: np.ndarray, key: str, names: Sequence[tuple[str, str]]) -> np.ndarray:
+    """A peer's ``[out, in, *kernel]`` as our ``[*kernel, in, out]``; ``~`` has [in, out] there."""
+    if value.ndim < 2:
+        return value
+    channels = (0, 1) if _named(key, names).endswith("~") else (1, 0)
+    return value.transpose(*range(2, value.ndim), *channels)
+
+
+def _named(key: str, names: Sequence[tuple[str, str]]) -> str:
+    where = key.rsplit(".", 1)[0]
+    return next((re.sub(f"^{p}$", n, where) for p, n in names if re.fullmatch(p, where)), where)
 
 
 def check(golden: Path, record: str, model: Any) -> None:
@@ -77,8 +89,10 @@ def check(golden: Path, record: str, model: Any) -> None:
     assert len(theirs) == len(keys), "two of the peer's keys have one place here"
 
     def fill(entries: Any, leaf: Any) -> jax.Array:
-        value = weight(*theirs.pop(tuple(entry.key for entry in entries)))
-        value = value.transpose(*range(2, value.ndim), 1, 0) if value.ndim > 1 else value
+        key, shape = theirs.pop(tuple(entry.key for entry in entries))
+        value = laid_out(weight(key, shape), key, names)
+        if value.ndim == 2:  # a linear layer, which is a 1x1 convolution here
+            value = value.reshape(*(1,) * (leaf.ndim - 2), *value.shape)
         assert value.shape == leaf.shape, entries
         return jnp.asarray(value)
 
@@ -126,8 +140,7 @@ def check_fingerprint(
         node = filled
         for folder in folders:
             node = node.setdefault(folder, {})
-        value = by_formula(key, shape, number)
-        node[leaf] = value.transpose(*range(2, value.ndim), 1, 0) if value.ndim > 1 else value
+        node[leaf] = laid_out(by_formula(key, shape, number), key, names)
     wanted = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     assert jax.tree.map(jnp.shape, filled) == jax.tree.map(jnp.shape, wanted)
     assert cost.parameters(wanted) == known["params"]
