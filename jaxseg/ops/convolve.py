@@ -278,16 +278,15 @@ def _grouped(x: Array, kernel: Array, how: How) -> Array:
     features //= how.groups
     fitting = [n for n in range(1, how.groups + 1) if how.groups % n == 0 and n * channels <= WIDTH]
     joined = max(fitting, default=1)
-    blocks = kernel.reshape(*size, channels, how.groups // joined, 1, joined, features)
-    blocks = jnp.moveaxis(blocks, len(size), -3)  # [*size part 1 channels joined features]
-    diagonal = jnp.eye(joined, dtype=kernel.dtype).reshape(joined, 1, joined, 1)
-    blocks = blocks * jnp.expand_dims(diagonal, tuple(range(len(size) + 1)))
-    blocks = blocks.reshape(*size, -1, joined * channels, joined * features)
     form = _planes if len(size) == 3 else _convolve
-    parts = [
-        form(part, blocks[..., i, :, :], how=how._replace(groups=1))
-        for i, part in enumerate(jnp.split(x, how.groups // joined, axis=-1))
-    ]
+    # Five axes at most: XLA:CPU sums a product of seven wrongly, or ends the process.
+    flat = kernel.reshape(-1, 1, channels, how.groups, features)
+    diagonal = jnp.eye(joined, dtype=kernel.dtype).reshape(1, joined, 1, joined, 1)
+    parts = []
+    for i, part in enumerate(jnp.split(x, how.groups // joined, axis=-1)):
+        block = flat[..., i * joined : (i + 1) * joined, :] * diagonal
+        block = block.reshape(*size, joined * channels, joined * features)
+        parts.append(form(part, block, how=how._replace(groups=1)))
     return jnp.concatenate(parts, axis=-1)
 
 
