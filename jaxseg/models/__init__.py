@@ -11,12 +11,14 @@ from jaxseg.encoders import Plain
 from jaxseg.errors import UserError, unknown
 from jaxseg.fields import configurable
 from jaxseg.models.baseline_unet import BaselineUNet
+from jaxseg.models.fpn import FPN
 from jaxseg.models.unet import UNet
 from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "baseline_unet": BaselineUNet,
+    "fpn": FPN,
     "unet": UNet,
     "unet_2015": UNet2015,
     "unet_multi_output": UNetMultiOutput,

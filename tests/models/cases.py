@@ -38,10 +38,12 @@ class Case(NamedTuple):
     """The freest sizes with which it can be exported."""
 
 
+EITHER = {"plain": {}, "resnet": {}}
 WIDTHS = {"plain": {}, "resnet": {"widths": (12, 8, 8, 6, 4)}}
 
 CASES: dict[str, Case] = {
     "baseline_unet": Case({"widths": (4, 6)}),
+    "fpn": Case({"width": 8, "branch_width": 4}, encoders=EITHER),
     "unet": Case(encoders=WIDTHS),
     "unet_2015": Case(
         {"widths": (4, 6, 8)},

@@ -16,8 +16,18 @@ Row = tuple[str, dict[str, Any]]
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 VALID = {"unet/original-2015/1in2cls", "unet/original-2015/3in2cls", "unet/original-2015/3in21cls"}
 
+SMP = ("resnet18", "resnet34", "resnet50", "resnet101")
+"""Encoders with which segmentation_models_pytorch's other networks were counted."""
+
+FPN = {"smooth": "none", "align_corners": True, "dropout": 0.2}
+
 NETWORKS: dict[str, Row] = {
     **{f"smp/Unet/{name}": ("unet", {"encoder": name}) for name in RESNETS},
+    **{f"smp/FPN/{name}": ("fpn", {"encoder": name, **FPN}) for name in SMP},
+    "semanticfpn/resnet50": ("fpn", {}),
+    "semanticfpn/resnet101": ("fpn", {"encoder": "resnet101"}),
+    "semanticfpn/resnet50-nosmooth(=SMP)": ("fpn", {"smooth": "none"}),
+    "semanticfpn/resnet101-nosmooth(=SMP)": ("fpn", {"encoder": "resnet101", "smooth": "none"}),
     **{key: ("unet_2015", {}) for key in VALID},
     "unet/same-pad-bn(bias=False)/3in21cls": ("unet", {}),
 }
@@ -45,7 +55,7 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"torchvision/.*|caffe/.*|fcn/.*|meetps/.*", "not yet here: fully convolutional"),
     (r"smp/Unet(PlusPlus)?/.*", "not yet here: nested, and more encoders"),
     (r"(deeplab.*|smp/DeepLab.*|zijundeng)/.*", "not yet here: DeepLab"),
-    (r"(pspnet|csail|semanticfpn|refinenet|pan)/.*", "not yet here: pyramids"),
+    (r"(pspnet|csail|refinenet|pan)/.*", "not yet here: pyramids"),
     (r"smp/(FPN|PSPNet|PAN|Linknet|MAnet|UPerNet|Segformer|DPT)/.*", "not yet here: pyramids"),
     (r"fcdensenet/.*", "not yet here: dense"),
 )
