@@ -1,19 +1,22 @@
 """Backbones: ``encoder(image, train=...)`` gives a tuple of features, finest first.
 
 ``encoder.strides`` says how much smaller than the image each is; ``encoder.standardize`` what its
-weights expect of the image, applied inside.
+weights expect of the image, applied inside. One that is to serve below a pruned network takes
+``count``: that many of the finest features, without the parameters of the others (`finest`).
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+from jaxtyping import Array, Float
 
 from jaxseg.encoders.plain import Plain
 from jaxseg.encoders.resnet import ResNet
 from jaxseg.encoders.standardize import Standardize
-from jaxseg.errors import unknown
+from jaxseg.errors import UserError, unknown
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "plain": Plain,
@@ -28,7 +31,7 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "wide_resnet101_2": functools.partial(ResNet, depth=101, base_width=128),
 }
 
-__all__ = ["ENCODERS", "Plain", "ResNet", "Standardize", "create"]
+__all__ = ["ENCODERS", "Plain", "ResNet", "Standardize", "create", "finest"]
 
 
 def create(name: str, **fields: Any) -> nn.Module:
@@ -36,3 +39,21 @@ def create(name: str, **fields: Any) -> nn.Module:
     if name not in ENCODERS:
         raise unknown("no encoder is called", name, ENCODERS)
     return ENCODERS[name](**fields)
+
+
+def finest(
+    encoder: nn.Module, image: Float[Array, "b *s c"], count: int, *, train: bool
+) -> tuple[Float[Array, "b ..."], ...]:
+    """The ``count`` finest features; what lies deeper has no parameters and costs nothing.
+
+    UserError for an encoder that only gives all of them.
+    """
+    run: Any = encoder
+    if count == len(run.strides):
+        return run(image, train=train)
+    if "count" not in inspect.signature(type(encoder).__call__).parameters:
+        raise UserError(
+            f"encoder {type(encoder).__name__} gives all of its {len(run.strides)} features or "
+            f"none, so a network cannot end at {count} of them; 'plain' and 'resnet50' can"
+        )
+    return run(image, train=train, count=count)

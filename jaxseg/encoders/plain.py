@@ -23,11 +23,11 @@ class Plain(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "b *s c"], *, train: bool
+        self, image: Float[Array, "b *s c"], *, train: bool, count: int | None = None
     ) -> tuple[Float[Array, "b ..."], ...]:
-        """One feature a level, finest first."""
+        """One feature a level, finest first; the first ``count`` of them (None: all)."""
         x, features = standardized(image, self.standardize), []
-        for level, width in enumerate(self.widths):
+        for level, width in enumerate(self.widths[:count]):
             x = max_pool(x) if level else x
             for i in range(1, self.convs + 1):
                 x = ConvNorm(

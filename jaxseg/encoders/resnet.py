@@ -76,17 +76,21 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "b *s c"], *, train: bool
+        self, image: Float[Array, "b *s c"], *, train: bool, count: int | None = None
     ) -> tuple[Float[Array, "b ..."], ...]:
-        """Five features, finest first. Raises UserError where fields do not fit each other."""
+        """Five features, finest first, or the first ``count`` of them.
+
+        Raises UserError where fields do not fit each other.
+        """
         self._check()
         x = standardized(image, self.standardize)
         for name, width, size, stride in self._stem():
             conv = ConvNorm(width, kernel_size=size, stride=stride, norm=self.norm, name=name)
             x = conv(x, train=train)
         features = [x]
-        x = max_pool(x, 3, stride=2, padding=1, ceil_mode=self.pool == "ceil")
-        for stage, blocks in enumerate(BLOCKS[self.depth], start=1):
+        for stage, blocks in enumerate(BLOCKS[self.depth][: count and count - 1], start=1):
+            if stage == 1:
+                x = max_pool(x, 3, stride=2, padding=1, ceil_mode=self.pool == "ceil")
             for i in range(blocks):
                 x = self._block(stage, i)(x, train=train)
             features.append(x)

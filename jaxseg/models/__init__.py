@@ -15,13 +15,17 @@ from jaxseg.models.fpn import FPN
 from jaxseg.models.unet import UNet
 from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
+from jaxseg.models.unet_plus_plus import UNetPlusPlus
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "baseline_unet": BaselineUNet,
     "fpn": FPN,
     "unet": UNet,
     "unet_2015": UNet2015,
+    "unet_ensemble": functools.partial(UNetPlusPlus, skips="encoder", mode="ensemble"),
     "unet_multi_output": UNetMultiOutput,
+    "unet_plus": functools.partial(UNetPlusPlus, skips="short"),
+    "unet_plus_plus": UNetPlusPlus,
     "wide_unet": functools.partial(UNet, encoder=Plain((35, 70, 140, 280, 560), norm="none")),
 }
 

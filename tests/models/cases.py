@@ -52,7 +52,10 @@ CASES: dict[str, Case] = {
         volume=(44, 44, 48),
         exported="b, 4*h + 40, 4*w + 40",
     ),
+    "unet_ensemble": Case({"encoder": Plain((4, 6)), "width": 4}),
     "unet_multi_output": Case(encoders=dict(reversed(WIDTHS.items()))),
+    "unet_plus": Case({"encoder": Plain((4, 6)), "width": 4}),
+    "unet_plus_plus": Case({"width": 4}, {"plain": {}}),
     "wide_unet": Case({"encoder": Plain((5, 10), norm="none")}),
 }
 

@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from jaxseg.encoders import ENCODERS
+from jaxseg.encoders import ENCODERS, Plain
 
 ALONE = ("plain", "wide_resnet50_2", "wide_resnet101_2")
 """Encoders of ours that segmentation_models_pytorch has not."""
@@ -19,10 +19,14 @@ VALID = {"unet/original-2015/1in2cls", "unet/original-2015/3in2cls", "unet/origi
 SMP = ("resnet18", "resnet34", "resnet50", "resnet101")
 """Encoders with which segmentation_models_pytorch's other networks were counted."""
 
+NESTED = {"nodes": "smp", "width": 16, "upsample": "nearest", "head_kernel": 3}
+"""Fields of ``unet_plus_plus`` in segmentation_models_pytorch."""
+
 FPN = {"smooth": "none", "align_corners": True, "dropout": 0.2}
 
 NETWORKS: dict[str, Row] = {
     **{f"smp/Unet/{name}": ("unet", {"encoder": name}) for name in RESNETS},
+    **{f"smp/UnetPlusPlus/{name}": ("unet_plus_plus", {"encoder": name, **NESTED}) for name in SMP},
     **{f"smp/FPN/{name}": ("fpn", {"encoder": name, **FPN}) for name in SMP},
     "semanticfpn/resnet50": ("fpn", {}),
     "semanticfpn/resnet101": ("fpn", {"encoder": "resnet101"}),
@@ -30,6 +34,7 @@ NETWORKS: dict[str, Row] = {
     "semanticfpn/resnet101-nosmooth(=SMP)": ("fpn", {"encoder": "resnet101", "smooth": "none"}),
     **{key: ("unet_2015", {}) for key in VALID},
     "unet/same-pad-bn(bias=False)/3in21cls": ("unet", {}),
+    "unet/same-pad-nobn/3in21cls": ("unet", {"encoder": Plain(norm="none")}),
 }
 
 _RESNEXT = {"32x4d": 4, "32x16d": 16, "32x32d": 32, "32x48d": 48}
@@ -49,11 +54,10 @@ LOGITS_ONLY = r"(pspnet|csail)/.*"
 LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"(enet|erfnet|bisenet|fastscnn)/.*", "a compact network, of the next issues or of none"),
     (r"unet/milesial/.*", "GPL code's form: a bias before each norm, or halved by bilinear"),
-    (r"unet/same-pad-nobn/.*", "a U-Net without norms is none of ours"),
     (r"encoder/.*", "not yet here: encoders with their classifiers"),
     (r"smp-encoder/.*", "not yet here, or never"),
     (r"torchvision/.*|caffe/.*|fcn/.*|meetps/.*", "not yet here: fully convolutional"),
-    (r"smp/Unet(PlusPlus)?/.*", "not yet here: nested, and more encoders"),
+    (r"smp/Unet(PlusPlus)?/.*", "not yet here: more encoders"),
     (r"(deeplab.*|smp/DeepLab.*|zijundeng)/.*", "not yet here: DeepLab"),
     (r"(pspnet|csail|refinenet|pan)/.*", "not yet here: pyramids"),
     (r"smp/(FPN|PSPNet|PAN|Linknet|MAnet|UPerNet|Segformer|DPT)/.*", "not yet here: pyramids"),

@@ -122,9 +122,14 @@ def by_formula(key: str, shape: Sequence[int], number: int) -> np.ndarray:
 
 
 def check_fingerprint(
-    facts: Path, name: str, model: Any, names: Sequence[tuple[str, str]], *, tolerance: float = 1e-3
+    facts: Path,
+    name: str,
+    model: Any,
+    names: Sequence[tuple[str, str]],
+    *,
+    tolerance: float = 1e-3,
 ) -> None:
-    """Hold a network's outputs, finest head last, to what ``outputs-medical.json`` tells of it.
+    """Hold a network's outputs, deepest head last, to what ``outputs-medical.json`` tells of it.
 
     The error is at most ``tolerance`` times the deviation of the peer's output.
     """
