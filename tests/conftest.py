@@ -1,10 +1,16 @@
 """Guard rails for every test: eight virtual devices, loud rank promotion, cached compilations."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
-# Tests check values, not speed: less optimisation halves the time to compile.
+# Tests check values, not speed: less optimisation halves the time to compile, and of what is left
+# these flags take three quarters. A process ends at a flag that its XLA does not know.
+FLAGS = ["--xla_cpu_parallel_codegen_split_count=1"]
+if version("jaxlib").startswith("0.10."):
+    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
 import jax  # noqa: E402
 import matplotlib  # noqa: E402
