@@ -1,0 +1,61 @@
+"""The recipe of every config makes two steps, with its network as small as in `tests.models.cases`.
+
+Losses, schedule, augmentation and the fields of the network that concern training are the config's;
+widths, encoder and size of the images are not.
+"""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxseg import checkpoint, config
+from jaxseg.models import MODELS, class_of
+from tests.models.cases import CASES, ENCODERS
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+ROWS = 2
+
+
+def small(model, dataset):
+    """The network at the tiny widths of its row, and the size of image that the row names."""
+    name = next(name for name in MODELS if class_of(name) is type(model))
+    case = CASES[name]
+    family = next(iter(case.encoders), None)
+    encoder = {"encoder": ENCODERS[family], **case.encoders[family]} if family else {}
+    side = case.volume[1] if case.volume and dataset.rank == 3 else case.size[0]
+    return model.clone(**case.fields, **encoder), (side,) * dataset.rank  # turns want squares
+
+
+def filled(shapes, num_classes):
+    """A batch of noise; some pixels are ignored where labels allow it."""
+    random = np.random.default_rng(0)
+    image, *_ = shapes
+    size = (ROWS, *image.shape[1:-1])
+    return jax.tree.map(lambda s: np.zeros((ROWS, *s.shape[1:]), s.dtype), shapes)._replace(
+        image=random.random((*size, image.shape[-1]), np.float32),
+        label=random.integers(-1, num_classes, size).astype(np.int32),
+        valid=np.ones(ROWS, bool),
+    )
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_makes_two_steps(path):
+    experiment = config.read(path)
+    model, size = small(experiment.recipe.model, experiment.data.dataset)
+    recipe = dataclasses.replace(experiment.recipe, model=model).scheduled(experiment.steps)
+    data = dataclasses.replace(experiment.data, patch=size)
+    shapes = checkpoint.abstract_batch(
+        dataclasses.replace(experiment, recipe=recipe, data=data, streams={})
+    )
+    batch = filled(shapes, experiment.data.dataset.num_classes)
+    step = jax.jit(recipe.step)
+    state = first = recipe.init(jax.random.key(0), batch)
+    for _ in range(2):
+        state, scalars = step(state, batch)
+        assert all(np.isfinite(value) for value in jax.tree.leaves(scalars)), scalars
+    assert int(state.step) == 2
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), first.params, state.params)
+    assert any(jax.tree.leaves(moved)), "nothing was learnt"
