@@ -7,23 +7,17 @@ whose seed is the key. The table of names that leads from the peer's keys to our
 
 import json
 import math
-import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxseg import cost
-
-PREFIX = {"segmentation_models_pytorch": "encoder", "torchvision": "backbone"}
-"""What a library calls the encoder of a network."""
-
-LEAVES = {"running_mean": "mean", "running_var": "var", "bias": "bias"}
+from jaxseg.convert import laid_out, names_of, place
 
 
 def weight(key: str, shape: Sequence[int]) -> np.ndarray:
@@ -36,43 +30,6 @@ def weight(key: str, shape: Sequence[int]) -> np.ndarray:
     else:
         r = r * np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 1 + 0.1 * r
     return r.astype("f4")
-
-
-def names_of(model: nn.Module, library: str) -> list[tuple[str, str]]:
-    """The network's table, and behind it its encoder's at the peer's place of an encoder."""
-    library = library.split(".")[0]
-    names = list(getattr(model, "names", {}).get(library, ()))
-    of_encoder = getattr(getattr(model, "encoder", None), "names", {})
-    prefix = PREFIX.get(library, "encoder")
-    for pattern, name in of_encoder.get(library) or of_encoder.get("torchvision", ()):
-        names.append((rf"{prefix}\.(?:{pattern})", f"encoder.{name}"))
-    return names
-
-
-def place(key: str, shape: Sequence[int], names: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Where a key of the state_dict stands in our variables.
-
-    The first pattern that fits the whole place says where its module is; a module of a convolution
-    or a norm gets ``conv`` or ``norm`` below it, unless the name ends in ``!`` or ``~``.
-    """
-    leaf, ours = key.rsplit(".", 1)[1], _named(key, names)
-    kind = "batch_stats" if leaf.startswith("running") else "params"
-    leaf = LEAVES.get(leaf) or ("kernel" if len(shape) > 1 else "scale")
-    part = [] if ours.endswith(("!", "~")) else ["conv" if leaf == "kernel" else "norm"]
-    return (kind, *ours.rstrip("!~").split("."), *part, leaf)
-
-
-def laid_out(value: np.ndarray, key: str, names: Sequence[tuple[str, str]]) -> np.ndarray:
-    """A peer's ``[out, in, *kernel]`` as our ``[*kernel, in, out]``; ``~`` has [in, out] there."""
-    if value.ndim < 2:
-        return value
-    channels = (0, 1) if _named(key, names).endswith("~") else (1, 0)
-    return value.transpose(*range(2, value.ndim), *channels)
-
-
-def _named(key: str, names: Sequence[tuple[str, str]]) -> str:
-    where = key.rsplit(".", 1)[0]
-    return next((re.sub(f"^{p}$", n, where) for p, n in names if re.fullmatch(p, where)), where)
 
 
 def check(golden: Path, record: str, model: Any) -> None:
