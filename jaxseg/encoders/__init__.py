@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jaxseg.encoders.plain import Plain
 from jaxseg.encoders.resnet import ResNet
 from jaxseg.encoders.standardize import Standardize
+from jaxseg.encoders.vgg import VGG
 from jaxseg.errors import UserError, unknown
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
@@ -29,9 +30,18 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "resnext101_32x8d": functools.partial(ResNet, depth=101, groups=32, base_width=8),
     "wide_resnet50_2": functools.partial(ResNet, depth=50, base_width=128),
     "wide_resnet101_2": functools.partial(ResNet, depth=101, base_width=128),
+    "vgg11": functools.partial(VGG, depth=11),
+    "vgg13": functools.partial(VGG, depth=13),
+    "vgg16": functools.partial(VGG, depth=16),
+    "vgg19": functools.partial(VGG, depth=19),
+    "vgg11_bn": functools.partial(VGG, depth=11, norm="batch"),
+    "vgg13_bn": functools.partial(VGG, depth=13, norm="batch"),
+    "vgg16_bn": functools.partial(VGG, depth=16, norm="batch"),
+    "vgg19_bn": functools.partial(VGG, depth=19, norm="batch"),
 }
 
 __all__ = ["ENCODERS", "Plain", "ResNet", "Standardize", "create", "finest"]
+__all__ = ["ENCODERS", "VGG", "Plain", "ResNet", "Standardize", "create"]
 
 
 def create(name: str, **fields: Any) -> nn.Module:

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.encoders import Plain
-from jaxseg.layers import ExpandingPath, Head, Kind, Upsample
+from jaxseg.layers import ConvNorm, ExpandingPath, Head, Kind, Upsample
 from jaxseg.layers.expanding_path import level_strides
 from jaxseg.ops import crop, pad_to_multiple
 from jaxseg.types import Names, Paper, Prediction
@@ -31,6 +31,9 @@ class UNet(nn.Module):
 
     2-D and 3-D by the rank of the image, of any size: padded with zeros at the end of each axis
     to a multiple of ``stride``, and cropped.
+
+    ``centre`` are the widths of convolutions between encoder and expanding path; after VGG,
+    segmentation_models_pytorch has two of 512.
 
     ``widths`` are the expanding path's, coarsest first. These, ``upsample`` and ``head_kernel``
     left None are what people know by that encoder: see ``ExpandingPath``; the head is 1x1 after
@@ -55,6 +58,8 @@ class UNet(nn.Module):
             (r"decoder\.blocks\.2\.conv(\d)\.\d", r"decoder.level2_conv\1"),
             (r"decoder\.blocks\.3\.conv(\d)\.\d", r"decoder.level1_conv\1"),
             (r"decoder\.blocks\.4\.conv(\d)\.\d", r"decoder.level0_conv\1"),
+            (r"decoder\.center\.0\.\d", "centre_conv1"),
+            (r"decoder\.center\.1\.\d", "centre_conv2"),
             (r"segmentation_head\.0", "head!"),
         )
     }
@@ -67,6 +72,7 @@ class UNet(nn.Module):
     head_kernel: int | None = None
     deep_supervision: bool = False
     dropout: float = 0.0
+    centre: tuple[int, ...] = ()
     remat: bool = False
     dtype: str = "float32"
 
@@ -98,11 +104,14 @@ class UNet(nn.Module):
     def _maps(self, x: Array, train: bool) -> tuple[Float[Array, "b ..."], ...]:
         *skips, x = self.encoder(x, train=train)
         x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)
+        norm = self.norm or self.encoder.norm
+        for i, width in enumerate(self.centre, start=1):
+            x = ConvNorm(width, norm=norm, name=f"centre_conv{i}")(x, train=train)
         return ExpandingPath(
             self.encoder.strides,
             widths=self.widths,
             upsample=self.upsample,
-            norm=self.norm or self.encoder.norm,
+            norm=norm,
             name="decoder",
         )((*skips, x), train=train)
 

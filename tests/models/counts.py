@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from jaxseg.encoders import ENCODERS, Plain
+from jaxseg.encoders import ENCODERS, VGG, Plain
 
 ALONE = ("plain", "wide_resnet50_2", "wide_resnet101_2")
 """Encoders of ours that segmentation_models_pytorch has not."""
@@ -24,9 +24,19 @@ NESTED = {"nodes": "smp", "width": 16, "upsample": "nearest", "head_kernel": 3}
 
 FPN = {"smooth": "none", "align_corners": True, "dropout": 0.2}
 
+
+def after_vgg(depth: int, norm: str) -> dict[str, Any]:
+    """Their Unet has no skip of full resolution and two convolutions after VGG."""
+    encoder = VGG(depth, finest=2, norm=norm)
+    return {"encoder": encoder, "centre": (512, 512), "norm": "batch"}
+
+
 NETWORKS: dict[str, Row] = {
     **{f"smp/Unet/{name}": ("unet", {"encoder": name}) for name in RESNETS},
     **{f"smp/UnetPlusPlus/{name}": ("unet_plus_plus", {"encoder": name, **NESTED}) for name in SMP},
+    "smp/Unet/vgg16": ("unet", after_vgg(16, "none")),
+    "smp/Unet/vgg16_bn": ("unet", after_vgg(16, "batch")),
+    "smp/Unet/vgg19_bn": ("unet", after_vgg(19, "batch")),
     **{f"smp/FPN/{name}": ("fpn", {"encoder": name, **FPN}) for name in SMP},
     "semanticfpn/resnet50": ("fpn", {}),
     "semanticfpn/resnet101": ("fpn", {"encoder": "resnet101"}),

@@ -17,7 +17,8 @@ from jaxseg.types import (
     output_size,
     strides_of,
 )
-from tests.models.cases import CASES, CHANNELS, CLASSES, TINY
+from tests.encoders import cases as encoder_cases
+from tests.models.cases import CASES, CHANNELS, CLASSES, FIRST, TINY
 
 every = pytest.mark.parametrize(("model", "case"), TINY.values(), ids=TINY)
 
@@ -105,6 +106,24 @@ def test_one_export_serves_every_size(model, case):
     assert logits.shape[0] == sizes[0] and logits.shape[-1] == CLASSES
     if not isinstance(model, ValidConvolutions):
         assert logits.shape[1:-1] == sizes[1:-1]
+
+
+TAKING = [name for name, (model, _) in FIRST.items() if hasattr(model, "encoder")]
+
+
+@pytest.mark.parametrize("family", encoder_cases.TINY)
+@pytest.mark.parametrize("name", TAKING)
+def test_any_encoder_serves_under_any_decoder(name, family):
+    made, case = FIRST[name]
+    wanted = getattr(made.encoder, "output_stride", None)
+    encoder = encoder_cases.TINY[family]
+    if wanted in (8, 16) and not hasattr(encoder, "output_stride"):
+        pytest.skip("a network of dilated encoders, and this cannot be dilated")
+    model = made.clone(encoder=encoder)
+    if "widths" in type(made).__dataclass_fields__:  # which belong to the encoder they are made for
+        model = model.clone(widths=type(made).widths)
+    prediction, _ = traced(model, image(case.size, batch=1))
+    assert prediction.logits.shape == (1, *case.size, CLASSES)
 
 
 @pytest.mark.parametrize("name", MODELS)
