@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -22,6 +23,7 @@ class Head(nn.Module):
     features: int
     kernel_size: Size = 1
     use_bias: bool = True
+    kernel_init: Literal["he", "zeros"] = "he"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s {self.features}"]:
@@ -30,7 +32,9 @@ class Head(nn.Module):
         size = per_axis(self.kernel_size, rank, "kernel_size")
         how = How((1,) * rank, tuple(k // 2 for k in size), (1,) * rank)
         shape = (*size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape, jnp.float32)
+        zeros, he = nn.initializers.zeros, nn.initializers.he_normal()
+        init = zeros if self.kernel_init == "zeros" else he
+        kernel = self.param("kernel", init, shape, jnp.float32)
         kernel = jnp.asarray(kernel, jnp.float32)
         project = convolve if x.dtype == jnp.float32 else _widened
         y: Array = project(x, kernel, how)  # pyright: ignore[reportAssignmentType]

@@ -3,11 +3,12 @@
 import functools
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
@@ -22,8 +23,10 @@ class TransposedConv(nn.Module):
     ``kernel_size`` None is the stride: the up-convolution of the U-Net. Sizes are one number, or
     one for each axis; ``(n - 1) stride - 2 padding + kernel_size + output_padding`` a side. The
     kernel is ``[*kernel_size, c_in / groups, c_out]``, in PyTorch's order: not flipped (PyTorch's
-    weight is ``[c_in, c_out / groups, *kernel_size]``). UserError where ``output_padding`` is not
-    below the stride, groups do not divide, or nothing would be left.
+    weight is ``[c_in, c_out / groups, *kernel_size]``). At first it is drawn as in `Conv`, or
+    ``bilinear``: interpolates each channel by itself, with zeros around the map (FCN). UserError
+    where ``output_padding`` is not below the stride, groups do not divide, or nothing would be
+    left.
     """
 
     features: int
@@ -33,17 +36,14 @@ class TransposedConv(nn.Module):
     output_padding: Size = 0
     groups: int = 1
     use_bias: bool = True
+    kernel_init: Literal["he", "bilinear"] = "he"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *t {self.features}"]:
         """A map with each axis about ``stride`` times as long."""
         how = self._how(x.shape)
         shape = (*how.kernel, x.shape[-1] // self.groups, self.features)
-        # Each output pixel sees c_in numbers of 1 in stride taps: the fan in of He's rule.
-        seen = math.prod(how.stride) / math.prod(how.kernel)
-        init = nn.initializers.variance_scaling(
-            2.0 * seen, "fan_in", "truncated_normal", batch_axis=range(x.ndim - 2)
-        )
+        init = _bilinear if self.kernel_init == "bilinear" else _he(how)
         kernel = jnp.asarray(self.param("kernel", init, shape, jnp.float32), x.dtype)
         y = _transposed(x, kernel, how)
         return add_bias(self, y) if self.use_bias else y
@@ -89,6 +89,23 @@ class _How(NamedTuple):
         return tuple(
             (n - 1) * s - 2 * p + k + o for n, s, k, p, o in zip(sizes, *self[:4], strict=True)
         )
+
+
+def _he(how: _How) -> nn.initializers.Initializer:
+    """Each output pixel sees c_in numbers of 1 in stride taps: the fan in of He's rule."""
+    seen = math.prod(how.stride) / math.prod(how.kernel)
+    return nn.initializers.variance_scaling(
+        2.0 * seen, "fan_in", "truncated_normal", batch_axis=range(len(how.kernel))
+    )
+
+
+def _bilinear(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """``1 - |i - centre| / f`` along each axis, ``f = (k + 1) // 2``; no channel meets another."""
+    del key
+    *size, channels, features = shape
+    ramps = [1 - abs(np.arange(k) - (k - 1) / 2) / ((k + 1) // 2) for k in size]
+    taps = functools.reduce(np.multiply.outer, ramps)
+    return jnp.asarray(np.multiply.outer(taps, np.eye(channels, features)), dtype)
 
 
 def _transposed(x: Array, kernel: Array, how: _How) -> Array:

@@ -11,6 +11,7 @@ from jaxseg.encoders import Plain
 from jaxseg.errors import UserError, unknown
 from jaxseg.fields import configurable
 from jaxseg.models.baseline_unet import BaselineUNet
+from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
 from jaxseg.models.unet import UNet
 from jaxseg.models.unet_2015 import UNet2015
@@ -19,6 +20,11 @@ from jaxseg.models.unet_plus_plus import UNetPlusPlus
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "baseline_unet": BaselineUNet,
+    "fcn32s": functools.partial(FCN2015, form="32s"),
+    "fcn16s": functools.partial(FCN2015, form="16s"),
+    "fcn8s": functools.partial(FCN2015, form="8s"),
+    "fcn8s_at_once": functools.partial(FCN2015, form="8s_at_once"),
+    "fcn_alexnet": functools.partial(FCN2015, form="32s", trunk="caffenet"),
     "fpn": FPN,
     "unet": UNet,
     "unet_2015": UNet2015,

@@ -51,3 +51,9 @@ def test_the_gradient_of_half_precision_is_of_that_and_close(kernel_size, platfo
     np.testing.assert_allclose(to_x.astype(jnp.float32), wide, atol=0.02 * float(abs(wide).max()))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(a, b, atol=0.01 * float(abs(b).max()))
+
+
+def test_scores_may_be_zero_at_first():
+    x = jax.random.normal(jax.random.key(0), (1, 4, 4, 3))
+    y, _ = Head(2, kernel_init="zeros").init_with_output(jax.random.key(1), x)
+    assert (y == 0).all()

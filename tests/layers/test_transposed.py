@@ -102,3 +102,13 @@ def test_what_cannot_be_is_refused_in_one_line(fields, said):
     with pytest.raises(UserError, match=f"^TransposedConv up: .*{said}") as refused:
         jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, 4, 5, 4)))
     assert "\n" not in str(refused.value)
+
+
+def test_a_bilinear_kernel_interpolates_each_channel_by_itself():
+    layer, x = (
+        TransposedConv(2, kernel_size=4, padding=1, kernel_init="bilinear"),
+        image(1, 4, 5, 2),
+    )
+    y, _ = jax.jit(lambda x: layer.init_with_output(jax.random.key(1), x))(x)
+    linear = jax.image.resize(x, (1, 8, 10, 2), "linear")
+    np.testing.assert_allclose(y[:, 1:-1, 1:-1], linear[:, 1:-1, 1:-1], atol=1e-6)

@@ -41,9 +41,16 @@ class Case(NamedTuple):
 EITHER = {"plain": {}, "resnet": {}}
 WIDTHS = {"plain": {}, "resnet": {"widths": (12, 8, 8, 6, 4)}}
 
+FCN = Case({"width": 4, "hidden": 6}, volume=None)
+
 CASES: dict[str, Case] = {
     "baseline_unet": Case({"widths": (4, 6)}),
     "fpn": Case({"width": 8, "branch_width": 4}, encoders=EITHER),
+    "fcn32s": FCN,
+    "fcn16s": FCN,
+    "fcn8s": FCN,
+    "fcn8s_at_once": FCN,
+    "fcn_alexnet": FCN,
     "unet": Case(encoders=WIDTHS),
     "unet_2015": Case(
         {"widths": (4, 6, 8)},

@@ -23,6 +23,7 @@ NESTED = {"nodes": "smp", "width": 16, "upsample": "nearest", "head_kernel": 3}
 """Fields of ``unet_plus_plus`` in segmentation_models_pytorch."""
 
 FPN = {"smooth": "none", "align_corners": True, "dropout": 0.2}
+LEARNT = {"upsample": "learnt"}
 
 
 def after_vgg(depth: int, norm: str) -> dict[str, Any]:
@@ -32,6 +33,16 @@ def after_vgg(depth: int, norm: str) -> dict[str, Any]:
 
 
 NETWORKS: dict[str, Row] = {
+    "caffe/voc-fcn32s": ("fcn32s", LEARNT),
+    "caffe/voc-fcn16s": ("fcn16s", LEARNT),
+    "caffe/voc-fcn8s": ("fcn8s", LEARNT),
+    "caffe/voc-fcn8s-atonce": ("fcn8s_at_once", LEARNT),
+    "caffe/voc-fcn-alexnet": ("fcn_alexnet", LEARNT),
+    "fcn/FCN32s": ("fcn32s", LEARNT),
+    "fcn/FCN16s": ("fcn16s", LEARNT),
+    "fcn/FCN8s": ("fcn8s", LEARNT),
+    "fcn/FCN8sAtOnce": ("fcn8s_at_once", LEARNT),
+    "fcn/FCN-AlexNet": ("fcn_alexnet", LEARNT),
     **{f"smp/Unet/{name}": ("unet", {"encoder": name}) for name in RESNETS},
     **{f"smp/UnetPlusPlus/{name}": ("unet_plus_plus", {"encoder": name, **NESTED}) for name in SMP},
     "smp/Unet/vgg16": ("unet", after_vgg(16, "none")),
@@ -66,8 +77,10 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"unet/milesial/.*", "GPL code's form: a bias before each norm, or halved by bilinear"),
     (r"encoder/.*", "not yet here: encoders with their classifiers"),
     (r"smp-encoder/.*", "not yet here, or never"),
-    (r"torchvision/.*|caffe/.*|fcn/.*|meetps/.*", "not yet here: fully convolutional"),
     (r"smp/Unet(PlusPlus)?/.*", "not yet here: more encoders"),
+    (r"caffe/crfrnn.*", "FCN-8s with 21 parameters more than the released one"),
+    (r"torchvision/.*|caffe/(segnet|deconvnet).*|meetps/.*", "not yet here: fully convolutional"),
+    (r"caffe/(deeplab|pspnet).*", "not yet here: DeepLab, pyramids"),
     (r"(deeplab.*|smp/DeepLab.*|zijundeng)/.*", "not yet here: DeepLab"),
     (r"(pspnet|csail|refinenet|pan)/.*", "not yet here: pyramids"),
     (r"smp/(FPN|PSPNet|PAN|Linknet|MAnet|UPerNet|Segformer|DPT)/.*", "not yet here: pyramids"),
