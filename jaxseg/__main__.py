@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "score a run on a split of its data",
     "predict": "label images with a run",
     "export": "write a run's network as a file that needs no jaxseg",
+    "compress": "make a smaller network of a run's, as a run of its own",
     "inspect": "look at the data of a config before training",
     "config": "print every name of a config that can be typed, with value and type",
     "list": "print the networks, losses, metrics, data sets, ... that there are, with fields",

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from jaxseg import command, evaluate, export, inspect, predict, process, train
+from jaxseg import command, compress, evaluate, export, inspect, predict, process, train
 from jaxseg.models import __main__ as models
 
 
-@pytest.mark.parametrize("verb", [train, evaluate, predict, export, inspect, models])
+@pytest.mark.parametrize("verb", [train, evaluate, predict, export, compress, inspect, models])
 def test_every_help_ends_with_the_exit_codes(verb, capsys):
     with pytest.raises(SystemExit) as end:
         verb.main(["--help"])
