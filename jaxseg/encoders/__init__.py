@@ -13,6 +13,9 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from jaxseg.encoders.efficientnet_lite import EfficientNetLite
+from jaxseg.encoders.mobilenet_v2 import MobileNetV2
+from jaxseg.encoders.mobilenet_v3 import MobileNetV3
 from jaxseg.encoders.plain import Plain
 from jaxseg.encoders.resnet import ResNet
 from jaxseg.encoders.standardize import Standardize
@@ -38,10 +41,23 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "vgg13_bn": functools.partial(VGG, depth=13, norm="batch"),
     "vgg16_bn": functools.partial(VGG, depth=16, norm="batch"),
     "vgg19_bn": functools.partial(VGG, depth=19, norm="batch"),
+    "mobilenet_v2": MobileNetV2,
+    "mobilenet_v3_large": MobileNetV3,
+    "efficientnet_lite0": EfficientNetLite,
 }
 
-__all__ = ["ENCODERS", "Plain", "ResNet", "Standardize", "create", "finest"]
-__all__ = ["ENCODERS", "VGG", "Plain", "ResNet", "Standardize", "create"]
+__all__ = [
+    "ENCODERS",
+    "VGG",
+    "EfficientNetLite",
+    "MobileNetV2",
+    "MobileNetV3",
+    "Plain",
+    "ResNet",
+    "Standardize",
+    "create",
+    "finest",
+]
 
 
 def create(name: str, **fields: Any) -> nn.Module:

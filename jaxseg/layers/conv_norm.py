@@ -5,7 +5,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from jaxseg.layers.activation import Activation
-from jaxseg.layers.conv import Conv
+from jaxseg.layers.conv import Conv, Padding
 from jaxseg.layers.norm import Kind, Norm
 from jaxseg.ops import Size
 
@@ -24,6 +24,7 @@ class ConvNorm(nn.Module):
     kernel_size: Size = 3
     stride: Size = 1
     dilation: Size = 1
+    padding: Padding = None
     groups: int = 1
     norm: Kind = "batch"
     activation: Activation = "relu"
@@ -39,6 +40,7 @@ class ConvNorm(nn.Module):
             kernel_size=self.kernel_size,
             stride=self.stride,
             dilation=self.dilation,
+            padding=self.padding,
             groups=self.groups,
             use_bias=self.use_bias or self.norm == "none",
             name="conv",

@@ -12,7 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from jaxseg.layers.activation import Activation
-from jaxseg.layers.conv import Conv
+from jaxseg.layers.conv import Conv, Padding
 from jaxseg.layers.norm import Kind, Norm
 
 
@@ -23,7 +23,7 @@ class InvertedResidual(nn.Module):
     follows expand and depthwise, none follows project. x is added where the shape is kept.
     ``squeeze`` is any module of one argument, such as ``SqueezeExcitation(width=24)``; its width
     is a quarter of ``width`` in MobileNetV3 (rounded to eights), of x's in EfficientNet.
-    ``epsilon`` and ``momentum`` are the norms'.
+    ``epsilon`` and ``momentum`` are the norms'; ``padding`` the depthwise convolution's.
     """
 
     features: int
@@ -31,6 +31,7 @@ class InvertedResidual(nn.Module):
     kernel_size: int = 3
     stride: int = 1
     dilation: int = 1
+    padding: Padding = None
     activation: Activation = "relu6"
     squeeze: nn.Module | None = None
     norm: Kind = "batch"
@@ -53,6 +54,7 @@ class InvertedResidual(nn.Module):
             kernel_size=self.kernel_size,
             stride=self.stride,
             dilation=self.dilation,
+            padding=self.padding,
             groups=self.width,
             name="depthwise_conv",
         )

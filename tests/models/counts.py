@@ -7,8 +7,14 @@ from typing import Any
 
 from jaxseg.encoders import ENCODERS, VGG, Plain
 
-ALONE = ("plain", "wide_resnet50_2", "wide_resnet101_2")
-"""Encoders of ours that segmentation_models_pytorch has not."""
+ALONE = (
+    "plain",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+    "mobilenet_v3_large",
+    "efficientnet_lite0",
+)
+"""Encoders of ours that segmentation_models_pytorch has not, or by another name."""
 
 Row = tuple[str, dict[str, Any]]
 """A key of ``MODELS`` and the fields of the network; classes and size are the count's."""
@@ -45,6 +51,8 @@ NETWORKS: dict[str, Row] = {
     "fcn/FCN-AlexNet": ("fcn_alexnet", LEARNT),
     **{f"smp/Unet/{name}": ("unet", {"encoder": name}) for name in RESNETS},
     **{f"smp/UnetPlusPlus/{name}": ("unet_plus_plus", {"encoder": name, **NESTED}) for name in SMP},
+    "smp/Unet/mobilenet_v2": ("unet", {"encoder": "mobilenet_v2"}),
+    "smp/Unet/tu-mobilenetv3_large_100": ("unet", {"encoder": "mobilenet_v3_large"}),
     "smp/Unet/vgg16": ("unet", after_vgg(16, "none")),
     "smp/Unet/vgg16_bn": ("unet", after_vgg(16, "batch")),
     "smp/Unet/vgg19_bn": ("unet", after_vgg(19, "batch")),
@@ -66,6 +74,7 @@ FEATURES: dict[str, Row] = {
         for name, width in _RESNEXT.items()
     },
     "smp-encoder/tu-resnet50": ("resnet50", {}),
+    "smp-encoder/tu-mobilenetv3_large_100": ("mobilenet_v3_large", {}),
 }
 """Encoders without their classifier: a key of ``ENCODERS`` and its fields."""
 
@@ -76,6 +85,7 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"(enet|erfnet|bisenet|fastscnn)/.*", "a compact network, of the next issues or of none"),
     (r"unet/milesial/.*", "GPL code's form: a bias before each norm, or halved by bilinear"),
     (r"encoder/.*", "not yet here: encoders with their classifiers"),
+    (r"smp-encoder/.*lite0", "counts a last convolution that it never runs"),
     (r"smp-encoder/.*", "not yet here, or never"),
     (r"smp/Unet(PlusPlus)?/.*", "not yet here: more encoders"),
     (r"caffe/crfrnn.*", "FCN-8s with 21 parameters more than the released one"),
