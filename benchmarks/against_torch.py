@@ -4,12 +4,12 @@
         [--only unet16 ...] [--precisions float32 tf32 bfloat16] [--modes eager compile ...]
 
 The same network, weights and input on both sides, PyTorch in a process of its own (``PYTHON`` is
-one that has it). Outputs are compared in float32, on small images, before anything is timed: a
-network that differs by over 1e-3 of its output's standard deviation is a row that says so. So are,
-by looser bounds, outputs of the images and in the precision that are timed, and the loss of the
-first training step (relative). Then
-both sides run turn by turn; a training step is forward, loss, backward and a step of plain SGD.
-Ratio: our time over theirs, the median over rounds; below 1 we are faster.
+one that has it; networks of peers want torchvision and segmentation-models-pytorch beside it).
+Outputs are compared in float32, on small images, before anything is timed: a network that differs
+by over 1e-3 of its output's standard deviation is a row that says so. So are, by looser bounds,
+outputs of the images and in the precision that are timed, and the loss of the first training step
+(relative). Then both sides run turn by turn; a training step is forward, loss, backward and a step
+of plain SGD. Ratio: our time over theirs, the median over rounds; below 1 we are faster.
 
 ``float32`` forbids TF32 on both sides, ``tf32`` allows it, ``bfloat16`` is autocast there and
 ``dtype="bfloat16"`` here: float32 parameters on both sides.
@@ -23,15 +23,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import timing
 from benchmarks.models import PASSES, ceiling, counted
-from benchmarks.networks import CASES, Case
+from benchmarks.networks import CASES, PEER, Case
 from benchmarks.timing import Turn, Worker
-from jaxseg import process
+from jaxseg import convert, process
 from jaxseg.errors import UserError, first_line
 from jaxseg.losses import CrossEntropy
 
@@ -117,7 +118,9 @@ class Ours:
         return jax.default_matmul_precision(self._precision)
 
 
-def prepare(case: Case, size: tuple[int, ...], folder: Path) -> tuple[Any, dict[str, Any]]:
+def prepare(
+    case: Case, size: tuple[int, ...], folder: Path, worker: Worker
+) -> tuple[Any, dict[str, Any]]:
     """Random weights and data; both also written to ``folder`` for the other side."""
     rng = np.random.default_rng(0)
     data: dict[str, Any] = {"image": rng.standard_normal((*size, case.channels), dtype=np.float32)}
@@ -126,8 +129,23 @@ def prepare(case: Case, size: tuple[int, ...], folder: Path) -> tuple[Any, dict[
     shape = jnp.zeros((1, *data["image"].shape[1:]))
     init = jax.jit(functools.partial(case.model.init, train=False))
     variables = jax.tree.map(np.asarray, init(jax.random.key(0), shape))
-    timing.store(folder, variables, data)
+    timing.store(
+        folder, variables if case.network != PEER else theirs(case, variables, worker), data
+    )
     return variables, data
+
+
+def theirs(case: Case, variables: Any, worker: Worker) -> dict[str, np.ndarray]:
+    """The weights under the keys and in the layouts of a peer's library."""
+    names = convert.names_of(case.model, case.fields["library"])
+    flat = flax.traverse_util.flatten_dict(dict(variables))
+    keys = worker.ask(do="keys", network=case.network, fields=dict(case.fields))["keys"]
+    return {
+        key: np.ascontiguousarray(
+            convert.laid_back(flat.pop(convert.place(key, shape, names)), key, shape, names)
+        )
+        for key, shape in keys
+    }
 
 
 def rows_of(name: str, worker: Worker, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -141,7 +159,7 @@ def rows_of(name: str, worker: Worker, options: argparse.Namespace) -> Iterator[
         folder = Path(place)
         try:
             common["float32_difference"] = agree(case, worker, folder)
-            variables, data = prepare(case, size, folder)
+            variables, data = prepare(case, size, folder, worker)
         except Exception as error:  # out of memory, different outputs, ...
             yield {**common, "error": f"{type(error).__name__}: {first_line(error)}"}
             return
@@ -158,7 +176,7 @@ def agree(case: Case, worker: Worker, folder: Path) -> float:
 
     Of small images: to find float32's best algorithms for large ones takes a GPU minutes.
     """
-    ours = Ours(case, *prepare(case, case.sizes["smoke"], folder), "float32")
+    ours = Ours(case, *prepare(case, case.sizes["smoke"], folder, worker), "float32")
     ask(worker, case, folder, "float32", "eager", "inference")
     found = difference(ours.inference()[0](), folder)
     worker.ask(do="forget")

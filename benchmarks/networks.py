@@ -11,7 +11,7 @@ from jaxseg.encoders import Plain, ResNet
 from jaxseg.layers.inverted_residual import InvertedResidual
 from jaxseg.layers.separable import SeparableConv
 from jaxseg.layers.squeeze_excitation import SqueezeExcitation
-from jaxseg.models import MODELS, UNet
+from jaxseg.models import MODELS, UNet, create
 
 # --- benchmarks.models ----------------------------------------------------------------------------
 
@@ -91,6 +91,38 @@ def unet(widths: tuple[int, ...], rank: int, channels: int, sizes, tasks=("train
     return Case(UNet(2, encoder=Plain(widths=widths)), "unet", fields, sizes, channels, tasks)
 
 
+PEER = "peer"
+"""The network of a case that is made by a library, not written in ``torch_networks``."""
+
+SMP = "segmentation_models_pytorch"
+
+
+def smp(model: str, arch: str, encoder: str, *, smoke: int = 64, **fields: Any) -> Case:
+    """A row of a network that segmentation_models_pytorch has as well."""
+    theirs = {"library": SMP, "arch": arch, "encoder_name": encoder}
+    return peer(create(model, num_classes=21, encoder=encoder, **fields), theirs, smoke)
+
+
+def torchvision(model: str, arch: str, *, smoke: int = 64, **fields: Any) -> Case:
+    """A row of a network that torchvision has as well."""
+    theirs = {"library": "torchvision.models.segmentation", "arch": arch}
+    return peer(create(model, num_classes=21, **fields), theirs, smoke)
+
+
+def peer(model: nn.Module, theirs: dict[str, Any], smoke: int) -> Case:
+    """A row of a library's network, on 21 classes; neither side drops out."""
+    sizes = {"cpu": (2, 128, 128), "gpu": (16, 512, 512), "smoke": (2, smoke, smoke)}
+    return Case(model, PEER, {**theirs, "classes": 21}, sizes)
+
+
+FPN = {"smooth": "none", "align_corners": True, "dropout": 0.0}
+
+PEERS = {
+    "smp_unet_resnet50": smp("unet", "Unet", "resnet50"),
+    "smp_fpn_resnet50": smp("fpn", "FPN", "resnet50", **FPN),
+}
+"""Networks of segmentation_models_pytorch and torchvision, by the library's names."""
+
 CASES = {
     "unet31m": unet(
         (64, 128, 256, 512, 1024),
@@ -142,4 +174,5 @@ CASES = {
         channels=64,
         tasks=("inference", "training"),
     ),
+    **PEERS,
 }

@@ -5,6 +5,8 @@ name: see ``torch_worker.load``.
 """
 # pyright: reportMissingImports=false
 
+import importlib
+
 import torch
 from torch import nn
 
@@ -272,7 +274,38 @@ def upsample(rank, factor, method):
     return nn.Upsample(scale_factor=factor, mode=linear[rank] if method == "linear" else method)
 
 
+class Peer(nn.Module):
+    """A network of a library, by the name of its class or builder there, without dropout."""
+
+    def __init__(self, library, arch, classes, **kwargs):
+        super().__init__()
+        if library.startswith("torchvision"):
+            kwargs |= {"num_classes": classes, "weights": None, "weights_backbone": None}
+        else:
+            kwargs |= {"classes": classes, "encoder_weights": None}
+        self.net = getattr(_library(library), arch)(**kwargs)
+        for module in self.net.modules():
+            if isinstance(module, nn.Dropout | nn.Dropout2d):
+                module.p = 0.0
+
+    def forward(self, x):
+        """Logits."""
+        y = self.net(x)
+        return y["out"] if isinstance(y, dict) else y
+
+
+def _library(name):
+    """The module; torchvision for CUDA asks for two operators that torch for CPUs has not."""
+    if not torch.cuda.is_available() and not hasattr(torch.ops.torchvision, "nms"):
+        _DECLARED.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _DECLARED.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return importlib.import_module(name)
+
+
+_DECLARED = torch.library.Library("torchvision", "FRAGMENT")
+
 NETWORKS = {
+    "peer": Peer,
     "unet": UNet,
     "resnet_unet": ResNetUNet,
     "xception_block": XceptionBlock,

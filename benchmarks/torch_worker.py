@@ -17,7 +17,7 @@ import time
 import numpy as np
 import torch
 
-from benchmarks.torch_networks import NETWORKS, TRANSPOSED
+from benchmarks.torch_networks import NETWORKS, TRANSPOSED, Peer
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LAYOUT = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -68,9 +68,14 @@ def load(module, variables):
     """Put jaxseg's variables, ``{"params/encoder/stem_conv/conv/kernel": array}``, into a module.
 
     Names are the module's own with dots; ``[*k i o]`` becomes ``[o i *k]``, or ``[i o *k]`` where
-    it is transposed.
+    it is transposed. A ``Peer``'s come under its own keys and in its own layouts.
     Raises KeyError or ValueError for a name or a shape too many, too few or unlike.
     """
+    if isinstance(module, Peer):
+        state = {key: torch.from_numpy(array) for key, array in variables.items()}
+        counters = [k for k in module.net.state_dict() if k.endswith("num_batches_tracked")]
+        module.net.load_state_dict(state | {k: torch.tensor(0) for k in counters})
+        return
     names = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
     state = {}
     for path, array in variables.items():
@@ -207,6 +212,12 @@ def run(*, key, calls):
     return {"seconds": (time.perf_counter() - begun) / calls}
 
 
+def keys(*, network, fields):
+    """The keys and shapes of the weights of a peer's network."""
+    state = NETWORKS[network](**fields).net.state_dict()
+    return {"keys": [[k, list(v.shape)] for k, v in state.items() if "num_batches" not in k]}
+
+
 def forget():
     """Drop all that was built."""
     BUILT.clear()
@@ -226,7 +237,7 @@ def main():
     os.dup2(2, 1)  # what a compiler prints must not be taken for an answer
     torch.set_num_threads(cores())
     print(json.dumps(versions()), file=answers, flush=True)
-    verbs = {"make": make, "run": run, "forget": forget}
+    verbs = {"make": make, "run": run, "forget": forget, "keys": keys}
     for line in sys.stdin:
         request = json.loads(line)
         do = request.pop("do")

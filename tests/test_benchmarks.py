@@ -4,7 +4,9 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +27,7 @@ from benchmarks import (  # noqa: E402
 )
 from benchmarks.networks import Case, Row  # noqa: E402
 from jaxseg.encoders import Plain  # noqa: E402
-from jaxseg.layers import Conv  # noqa: E402
+from jaxseg.layers import Conv, ConvNorm, TransposedConv  # noqa: E402
 from jaxseg.models import MODELS, UNet  # noqa: E402
 
 PROVENANCE = {"device", "versions", "cores", "load", "commit", "command"}
@@ -300,6 +302,25 @@ def test_a_training_step_whose_loss_differs_is_not_timed(tiny_case, printed):
     against_torch.main([*arguments, "--tasks", "training"], worker=worker)
     (row,) = printed()
     assert "not timed" in row["error"] and worker.asked[-2:] == [("forget", None), ("close", None)]
+
+
+def test_a_peers_weights_go_over_under_its_own_keys_and_layouts():
+    class Net(nn.Module):
+        names: ClassVar = {"library": ((r"(?:conv|bn)1", "stem"), (r"up", "up~"))}
+
+        @nn.compact
+        def __call__(self, x, *, train):
+            x = ConvNorm(3, kernel_size=(3, 5), name="stem")(x, train=train)
+            return TransposedConv(4, stride=2, name="up")(x)
+
+    variables = Net().init(jax.random.key(0), jnp.zeros((1, 8, 8, 2)), train=False)
+    keys = [["conv1.weight", [3, 2, 3, 5]], ["up.weight", [3, 4, 2, 2]], ["bn1.running_var", [3]]]
+    worker = SimpleNamespace(ask=lambda **_: {"keys": keys})
+    case = Case(Net(), "peer", {"library": "library", "arch": "Net"}, {})
+    found = against_torch.theirs(case, variables, worker)  # pyright: ignore
+    assert {key: list(value.shape) for key, value in found.items()} == dict(keys)
+    kernel = variables["params"]["stem"]["conv"]["kernel"]
+    np.testing.assert_array_equal(found["conv1.weight"], kernel.transpose(3, 2, 0, 1))
 
 
 def test_weights_go_over_by_name(tmp_path):
