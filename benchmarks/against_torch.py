@@ -138,7 +138,7 @@ def prepare(
 def theirs(case: Case, variables: Any, worker: Worker) -> dict[str, np.ndarray]:
     """The weights under the keys and in the layouts of a peer's library."""
     names = convert.names_of(case.model, case.fields["library"])
-    flat = flax.traverse_util.flatten_dict(dict(variables))
+    flat: dict[Any, Any] = flax.traverse_util.flatten_dict(jax.tree.map(np.asarray, variables))
     keys = worker.ask(do="keys", network=case.network, fields=dict(case.fields))["keys"]
     return {
         key: np.ascontiguousarray(
