@@ -1,10 +1,11 @@
 """What would a GPU do in a training step? Asked of XLA's compiler, on a machine that has no GPU.
 
     pip install 'jax[cuda13]'
-    python -m benchmarks.lowered [networks|operations] [--only unet31m ...] [--dtype bfloat16]
-        [--batch N] [--most 15]
+    python -m benchmarks.lowered [networks|models|operations] [--only unet31m ...]
+        [--dtype bfloat16] [--batch N] [--most 15]
 
-Compiles the step of ``Supervised``, or the value and gradients of each operation of
+Compiles the step of ``Supervised`` of the networks of ``benchmarks.against_torch`` or of
+``benchmarks.models`` (every key), or the value and gradients of each operation of
 ``benchmarks.layers``, for one H100 (nothing runs, nothing is tuned) and reads the optimised
 program: the bytes that each fusion reads and writes, which at the card's bandwidth are
 nearly its time, and the convolutions. Maps far larger than the layer's own, or written twice, show
@@ -14,6 +15,7 @@ it did not recognise, and cuDNN takes many times as long for it.
 Prints a JSON line a network or operation, and of networks a table of the largest fusions.
 """
 
+import argparse
 import functools
 import os
 import re
@@ -28,10 +30,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from benchmarks import timing
 from benchmarks.layers import BATCH
-from benchmarks.networks import CASES, Case
+from benchmarks.networks import CASES, ROWS, Case
 from benchmarks.operations import OPERATIONS, Operation
 from jaxseg.errors import first_line
 from jaxseg.layers import Norm
+from jaxseg.models import create
 from jaxseg.recipes import Supervised
 from jaxseg.types import Batch
 
@@ -178,37 +181,61 @@ def row_of(found: list[Program]) -> dict[str, Any]:
     }
 
 
+def case_of(name: str) -> Case:
+    """A network of ``benchmarks.models`` as one of ``benchmarks.against_torch``."""
+    row = ROWS[name]
+    model = create(row.model, num_classes=row.classes, **row.fields)
+    return Case(model, "", {"classes": row.classes}, {"gpu": row.gpu}, row.channels)
+
+
+def measured(what: str, name: str, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """The row of a network or an operation, and the table of a network's largest fusions."""
+    operation = OPERATIONS[name] if what == "operations" else None
+    if operation is not None:
+        case, size = None, (BATCH["gpu"][len(operation.size)], *operation.size)
+    else:
+        case = CASES[name] if what == "networks" else case_of(name)
+        size = case.sizes["gpu"]
+    size = size if options.batch is None else (options.batch, *size[1:])
+    row: dict[str, Any] = {"name": name, "size": list(size), "dtype": options.dtype}
+    try:
+        if operation is not None:
+            text = gradient(operation, size, options.dtype)
+        else:
+            assert case is not None
+            text = step(case, size, options.dtype)
+        found = programs(text)
+    except Exception as error:  # no plugin, ...
+        return row | {"error": first_line(error)}, ""
+    table = largest(found, options.most) if case is not None and options.most else ""
+    return row | row_of(found) | {"compiled_for": "H100"}, table
+
+
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser = timing.parser("lowered", __doc__)
-    networks = [name for name, case in CASES.items() if "classes" in case.fields]
-    parser.add_argument("what", nargs="?", choices=("networks", "operations"), default="networks")
-    parser.add_argument("--only", nargs="*", choices=[*networks, *OPERATIONS], metavar="NAME")
+    names = {
+        "networks": [name for name, case in CASES.items() if "classes" in case.fields],
+        "models": list(ROWS),
+        "operations": list(OPERATIONS),
+    }
+    known = sorted({name for some in names.values() for name in some})
+    parser.add_argument("what", nargs="?", choices=names, default="networks")
+    parser.add_argument("--only", nargs="*", choices=known, metavar="NAME")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--batch", type=int, help="instead of the one measured on GPUs")
     parser.add_argument("--most", type=int, default=15, help="fusions shown of each network")
     options = parser.parse_args(arguments)
+    for name in options.only or ():
+        if name not in names[options.what]:
+            parser.error(f"--only {name}: none of {options.what}")
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"  # the plugin looks for a driver
     jax.config.update("jax_platforms", "cpu")  # it compiles only
     rows = []
-    for name in options.only or (networks if options.what == "networks" else list(OPERATIONS)):
-        network = name in CASES
-        if network:
-            size = CASES[name].sizes["gpu"]
-        else:
-            operation = OPERATIONS[name]
-            size = (BATCH["gpu"][len(operation.size)], *operation.size)
-        size = size if options.batch is None else (options.batch, *size[1:])
-        row: dict[str, Any] = {"name": name, "size": list(size), "dtype": options.dtype}
-        try:
-            shape = size, options.dtype
-            text = step(CASES[name], *shape) if network else gradient(OPERATIONS[name], *shape)
-            found = programs(text)
-        except Exception as error:  # no plugin, ...
-            rows.append(timing.line(QUESTION, row | {"error": first_line(error)}))
-            continue
-        rows.append(timing.line(QUESTION, row | row_of(found) | {"compiled_for": "H100"}))
-        if network:
-            print("\n" + largest(found, options.most) + "\n")
+    for name in options.only or names[options.what]:
+        row, table = measured(options.what, name, options)
+        rows.append(timing.line(QUESTION, row))
+        if table:
+            print("\n" + table + "\n")
     print("\n" + timing.table(rows, COLUMNS))
     return rows
 

@@ -195,6 +195,14 @@ def test_programs_of_a_gpu_are_read_from_its_text():
     assert row["programs"] == 3 and row["unrecognised_gradients"] == 1
 
 
+def test_what_is_lowered_is_of_the_kind_that_is_named(capsys):
+    with pytest.raises(SystemExit):
+        lowered.main(["operations", "--only", "unet_2015"])
+    assert "unet_2015: none of operations" in capsys.readouterr().err
+    case = lowered.case_of("unet_2015")
+    assert case.sizes["gpu"] == (8, 572, 572) and case.channels == 1 and case.model.num_classes == 2
+
+
 # --- models ---------------------------------------------------------------------------------------
 
 
