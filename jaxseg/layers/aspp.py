@@ -16,9 +16,10 @@ from jaxseg.layers.conv import Conv
 from jaxseg.layers.conv_norm import ConvNorm
 from jaxseg.layers.norm import Kind
 from jaxseg.layers.separable import SeparableConv
-from jaxseg.ops import mean_over_space, spread
+from jaxseg.ops import Size, mean_over_space, spread
 
 Form = Literal["standard", "deeplab", "community"]
+Order = Literal["torch", "tensorflow"]
 
 
 class ASPP(nn.Module):
@@ -27,7 +28,8 @@ class ASPP(nn.Module):
     Every branch and the projection are ``ConvNorm``, ``features`` wide. ``form`` of the 3x3:
     ``standard`` (v3); separable with norm and ReLU after both halves, ``deeplab`` (v3+); separable
     with neither in between, ``community`` (segmentation_models_pytorch). Rates of the papers are
-    (6, 12, 18) at output stride 16 and twice that at 8.
+    (6, 12, 18) at output stride 16 and twice that at 8: branches are named by their number, so that
+    the same variables fit both.
 
     ``order`` of the concatenation is [1x1, rates..., image] (``torch``: torchvision,
     segmentation_models_pytorch) or [image, 1x1, rates...] (``tensorflow``: the authors' code).
@@ -39,7 +41,7 @@ class ASPP(nn.Module):
     rates: tuple[int, ...] = (6, 12, 18)
     form: Form = "standard"
     image_pooling: bool = True
-    order: Literal["torch", "tensorflow"] = "torch"
+    order: Order = "torch"
     projection: int | None = None
     dropout: float = 0.1
     norm: Kind = "batch"
@@ -49,7 +51,8 @@ class ASPP(nn.Module):
         """The size stays. Dropout draws from the generator ``dropout``."""
         _check(self.rates, f"ASPP {self.name}")
         maps = [self._pointwise(x, self.features, "pointwise", train)]
-        maps += [self._dilated(x, rate, train) for rate in self.rates]
+        for number, rate in enumerate(self.rates, start=1):
+            maps.append(self._dilated(x, rate, f"dilated{number}", train))
         if self.image_pooling:
             mean = self._pointwise(mean_over_space(x), self.features, "image", train)
             mean = spread(mean, maps[0].shape, x.dtype)
@@ -62,18 +65,8 @@ class ASPP(nn.Module):
         conv = ConvNorm(features, kernel_size=1, norm=self.norm, name=name)
         return conv(x, train=train)
 
-    def _dilated(self, x: Array, rate: int, train: bool) -> Float[Array, "b ..."]:
-        if self.form == "standard":
-            conv = ConvNorm(self.features, dilation=rate, norm=self.norm, name=f"rate{rate}")
-        else:
-            conv = SeparableConv(
-                self.features,
-                dilation=rate,
-                norm=self.norm,
-                norm_between=self.form == "deeplab",
-                between="relu" if self.form == "deeplab" else "none",
-                name=f"rate{rate}",
-            )
+    def _dilated(self, x: Array, rate: int, name: str, train: bool) -> Float[Array, "b ..."]:
+        conv = formed(self.form, self.features, dilation=rate, norm=self.norm, name=name)
         return conv(x, train=train)
 
 
@@ -96,14 +89,13 @@ class SummedASPP(nn.Module):
         """The size stays. Dropout draws from the generator ``dropout``."""
         _check(self.rates, f"SummedASPP {self.name}")
         total = None
-        for rate in self.rates:
-            y = self._branch(x, rate, train)
+        for number, rate in enumerate(self.rates, start=1):
+            y = self._branch(x, rate, f"dilated{number}", train)
             total = y if total is None else total + y
         assert total is not None
         return total
 
-    def _branch(self, x: Array, rate: int, train: bool) -> Float[Array, "b ..."]:
-        name = f"rate{rate}"
+    def _branch(self, x: Array, rate: int, name: str, train: bool) -> Float[Array, "b ..."]:
         if self.hidden is None:
             return self._conv(self.features, 3, rate, name)(x)
         for layer, size, dilation in (("fc6", 3, rate), ("fc7", 1, 1)):
@@ -114,6 +106,36 @@ class SummedASPP(nn.Module):
 
     def _conv(self, features: int, kernel_size: int, rate: int, name: str) -> Conv:
         return Conv(features, kernel_size=kernel_size, dilation=rate, name=name)
+
+
+def formed(
+    form: Form, features: int, *, dilation: Size = 1, norm: Kind = "batch", name: str
+) -> ConvNorm | SeparableConv:
+    """A 3x3 convolution of one of the three forms, as a submodule called ``name``."""
+    if form == "standard":
+        return ConvNorm(features, dilation=dilation, norm=norm, name=name)
+    deeplab = form == "deeplab"
+    return SeparableConv(
+        features,
+        dilation=dilation,
+        norm=norm,
+        norm_between=deeplab,
+        between="relu" if deeplab else "none",
+        name=name,
+    )
+
+
+def rates_at(rates: tuple[int, ...], output_stride: int) -> tuple[int, ...]:
+    """The rates for a map of this stride that see as far as ``rates`` do at stride 16.
+
+    UserError where one would not be a whole number.
+    """
+    if any(16 * rate % output_stride for rate in rates):
+        raise UserError(
+            f"rates={rates}: are those at output stride 16, and 16 / {output_stride} of each must "
+            f"be a whole number; multiples of {output_stride // 16} fit"
+        )
+    return tuple(16 * rate // output_stride for rate in rates)
 
 
 def _check(rates: tuple[int, ...], layer: str) -> None:

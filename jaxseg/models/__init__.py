@@ -11,6 +11,7 @@ from jaxseg.encoders import Plain
 from jaxseg.errors import UserError, unknown
 from jaxseg.fields import configurable
 from jaxseg.models.baseline_unet import BaselineUNet
+from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus
 from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
 from jaxseg.models.unet import UNet
@@ -25,6 +26,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "fcn8s": functools.partial(FCN2015, form="8s"),
     "fcn8s_at_once": functools.partial(FCN2015, form="8s_at_once"),
     "fcn_alexnet": functools.partial(FCN2015, form="32s", trunk="caffenet"),
+    "deeplab_v3_plus": DeepLabV3Plus,
     "fpn": FPN,
     "unet": UNet,
     "unet_2015": UNet2015,

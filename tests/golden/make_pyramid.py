@@ -73,20 +73,20 @@ class Separable(nn.Module):  # as in DeepLab v3+; without the inner norm and ReL
 class ASPP(nn.Module):
     def __init__(self, rank, i, o, rates, form, order, pooling=True, norm=True, projected=None):
         super().__init__()
-        self.order, self.rates = order, rates
+        self.order, self.branches = order, [f"dilated{n + 1}" for n in range(len(rates))]
         self.pointwise = ConvNorm(rank, i, o, 1, norm=norm)
-        for rate in rates:
+        for name, rate in zip(self.branches, rates, strict=True):
             if form == "standard":
                 branch = ConvNorm(rank, i, o, 3, rate, norm=norm)
             else:
                 branch = Separable(rank, i, o, rate, form == "deeplab")
-            setattr(self, f"rate{rate}", branch)
+            setattr(self, name, branch)
         self.image = ConvNorm(rank, i, o, 1, norm=norm) if pooling else None
         count = len(rates) + 1 + pooling
         self.projection = ConvNorm(rank, count * o, projected or o, 1, norm=norm)
 
     def forward(self, x):
-        maps = [self.pointwise(x), *(getattr(self, f"rate{rate}")(x) for rate in self.rates)]
+        maps = [self.pointwise(x), *(getattr(self, name)(x) for name in self.branches)]
         if self.image is not None:
             mean = self.image(x.mean(tuple(range(2, x.ndim)), keepdim=True))
             mean = mean.expand(*mean.shape[:2], *x.shape[2:])
@@ -97,17 +97,17 @@ class ASPP(nn.Module):
 class SummedASPP(nn.Module):
     def __init__(self, rank, i, o, rates, hidden=None):
         super().__init__()
-        self.rates, self.hidden = rates, hidden
-        for rate in rates:
+        self.branches, self.hidden = [f"dilated{n + 1}" for n in range(len(rates))], hidden
+        for name, rate in zip(self.branches, rates, strict=True):
             if hidden is None:
-                setattr(self, f"rate{rate}", conv(rank, i, o, 3, rate))
+                setattr(self, name, conv(rank, i, o, 3, rate))
             else:
-                setattr(self, f"rate{rate}_fc6", conv(rank, i, hidden, 3, rate))
-                setattr(self, f"rate{rate}_fc7", conv(rank, hidden, hidden, 1))
-                setattr(self, f"rate{rate}_fc8", conv(rank, hidden, o, 1))
+                setattr(self, f"{name}_fc6", conv(rank, i, hidden, 3, rate))
+                setattr(self, f"{name}_fc7", conv(rank, hidden, hidden, 1))
+                setattr(self, f"{name}_fc8", conv(rank, hidden, o, 1))
 
     def forward(self, x):
-        return sum(self.branch(x, f"rate{rate}") for rate in self.rates)
+        return sum(self.branch(x, name) for name in self.branches)
 
     def branch(self, x, name):
         if self.hidden is None:

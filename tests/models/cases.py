@@ -40,11 +40,17 @@ class Case(NamedTuple):
 
 EITHER = {"plain": {}, "resnet": {}}
 WIDTHS = {"plain": {}, "resnet": {"widths": (12, 8, 8, 6, 4)}}
+DILATED = {"resnet": {"encoder": ResNet(10, width=4, output_stride=16)}}
 
 FCN = Case({"width": 4, "hidden": 6}, volume=None)
 
 CASES: dict[str, Case] = {
     "baseline_unet": Case({"widths": (4, 6)}),
+    "deeplab_v3_plus": Case(
+        {"width": 4, "low_level_width": 3, "rates": (1, 2), "decoder_convs": 1},
+        encoders=DILATED,
+        sizes=((1, 1), (7, 90)),
+    ),
     "fpn": Case({"width": 8, "branch_width": 4}, encoders=EITHER),
     "fcn32s": FCN,
     "fcn16s": FCN,

@@ -6,6 +6,7 @@
 from typing import Any
 
 from jaxseg.encoders import ENCODERS, VGG, Plain
+from tests.models.deeplab_counts import DEEPLAB
 
 ALONE = (
     "plain",
@@ -61,6 +62,7 @@ NETWORKS: dict[str, Row] = {
     "semanticfpn/resnet101": ("fpn", {"encoder": "resnet101"}),
     "semanticfpn/resnet50-nosmooth(=SMP)": ("fpn", {"smooth": "none"}),
     "semanticfpn/resnet101-nosmooth(=SMP)": ("fpn", {"encoder": "resnet101", "smooth": "none"}),
+    **DEEPLAB,
     **{key: ("unet_2015", {}) for key in VALID},
     "unet/same-pad-bn(bias=False)/3in21cls": ("unet", {}),
     "unet/same-pad-nobn/3in21cls": ("unet", {"encoder": Plain(norm="none")}),
