@@ -16,7 +16,7 @@ from jaxseg.layers.expanding_path import ExpandingPath, Upsample
 from jaxseg.layers.head import Head
 from jaxseg.layers.inverted_residual import InvertedResidual
 from jaxseg.layers.non_local import NonLocal
-from jaxseg.layers.norm import Kind, Norm
+from jaxseg.layers.norm import Kind, Norm, Statistics
 from jaxseg.layers.pyramid_pooling import PyramidPooling
 from jaxseg.layers.residual import PreactivatedBlock, ResidualBlock
 from jaxseg.layers.separable import SeparableConv
@@ -48,6 +48,7 @@ __all__ = [
     "SeparableConv",
     "Size",
     "SqueezeExcitation",
+    "Statistics",
     "StochasticDepth",
     "TransposedConv",
     "Upsample",

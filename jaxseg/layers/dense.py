@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.layers.activation import Activation
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.norm import Kind, Norm
+from jaxseg.layers.norm import Kind, Norm, Statistics
 
 
 class DenseBlock(nn.Module):
@@ -28,6 +28,7 @@ class DenseBlock(nn.Module):
     use_bias: bool = False
     norm: Kind = "batch"
     activation: Activation = "relu"
+    statistics: Statistics = "running"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
@@ -46,7 +47,7 @@ class DenseBlock(nn.Module):
         return x
 
     def _norm(self, name: str) -> Norm:
-        return Norm(self.norm, activation=self.activation, name=name)
+        return Norm(self.norm, activation=self.activation, statistics=self.statistics, name=name)
 
     def _conv(self, features: int, kernel_size: int, name: str) -> Conv:
         return Conv(features, kernel_size, use_bias=self.use_bias or self.norm == "none", name=name)

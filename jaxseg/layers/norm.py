@@ -13,6 +13,9 @@ from jaxseg.ops.normalise import Channels, How, normalise, scaled
 
 Kind = Literal["batch", "group", "instance", "none"]
 
+Statistics = Literal["running", "batch"]
+"""The moments that a batch norm takes in evaluation."""
+
 
 class Norm(nn.Module):
     """``activation((x - mean) / sqrt(var + epsilon) * scale + bias)``, moments in float32.
@@ -24,7 +27,9 @@ class Norm(nn.Module):
     unbiased one. ``group``: moments over space and ``c / groups`` channels; groups None is
     ``gcd(32, c)``, the 32 of Wu & He 2018 where that divides. ``instance``: over space, each
     channel alone. ``none``: the activation only. Without ``affine`` there is no scale and no
-    bias (PyTorch's default for instance norm).
+    bias (PyTorch's default for instance norm). With ``statistics="batch"`` evaluation takes the
+    moments of its own batch too, so that what a row gives depends on the rows beside it; the
+    running ones are kept all the same.
     """
 
     kind: Kind = "batch"
@@ -33,6 +38,7 @@ class Norm(nn.Module):
     activation: Activation = "none"
     epsilon: float = 1e-5
     momentum: float = 0.9
+    statistics: Statistics = "running"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
@@ -59,11 +65,11 @@ class Norm(nn.Module):
         shape = (x.shape[-1],)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
-        if not train:
+        if not train and self.statistics == "running":
             moments = jnp.asarray(mean.value)[None], jnp.asarray(var.value)[None]
             return scaled(x, scale, bias, *moments, how)
         y, *now = normalise(x, scale, bias, how)
-        if not self.is_initializing():
+        if train and not self.is_initializing():
             keep, add = self.momentum, 1 - self.momentum
             mean.value = keep * mean.value + add * now[0][0]
             var.value = keep * var.value + add * now[1][0]

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
 from jaxseg.layers.conv import add_bias
-from jaxseg.ops import Size, per_axis
+from jaxseg.ops import How, Size, convolve, per_axis
 from jaxseg.ops.convolve import channels_last
 
 
@@ -113,8 +113,23 @@ def _transposed(x: Array, kernel: Array, how: _How) -> Array:
 
     Ours takes 0.9-2.5 (a 3-D kernel of 4 at stride 2: 5; a group for each channel: 24, not 270).
     """
+    if set(x.shape[1:-1]) == {1} and not any(how.output_padding):
+        # One pixel becomes the kernel, whatever the stride; of this one, kernels do not overlap.
+        how = how._replace(stride=how.kernel)
+    elif set(how.stride) == {1} and all(
+        p < k for p, k in zip(how.padding, how.kernel, strict=True)
+    ):
+        return _unstrided(x, kernel, how)
     blocks, whole = functools.partial(_blocks, how), functools.partial(_whole, how)
     return jax.lax.platform_dependent(x, kernel, cpu=blocks, default=whole)
+
+
+def _unstrided(x: Array, kernel: Array, how: _How) -> Array:
+    """At a stride of 1, the convolution with the kernel turned around."""
+    rank = x.ndim - 2
+    edges = tuple(k - 1 - p for k, p in zip(how.kernel, how.padding, strict=True))
+    plain = How((1,) * rank, edges, (1,) * rank, how.groups)
+    return convolve(x, jnp.flip(kernel, range(rank)), plain)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

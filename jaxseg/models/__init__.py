@@ -11,9 +11,13 @@ from jaxseg.encoders import Plain
 from jaxseg.errors import UserError, unknown
 from jaxseg.fields import configurable
 from jaxseg.models.baseline_unet import BaselineUNet
+from jaxseg.models.deconvnet import DeconvNet
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus
+from jaxseg.models.fcn import FCN
 from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
+from jaxseg.models.segnet import SegNet
+from jaxseg.models.segnet_basic import SegNetBasic
 from jaxseg.models.unet import UNet
 from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
@@ -21,6 +25,8 @@ from jaxseg.models.unet_plus_plus import UNetPlusPlus
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "baseline_unet": BaselineUNet,
+    "deconvnet": DeconvNet,
+    "fcn": FCN,
     "fcn32s": functools.partial(FCN2015, form="32s"),
     "fcn16s": functools.partial(FCN2015, form="16s"),
     "fcn8s": functools.partial(FCN2015, form="8s"),
@@ -28,6 +34,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "fcn_alexnet": functools.partial(FCN2015, form="32s", trunk="caffenet"),
     "deeplab_v3_plus": DeepLabV3Plus,
     "fpn": FPN,
+    "segnet": SegNet,
+    "segnet_basic": SegNetBasic,
     "unet": UNet,
     "unet_2015": UNet2015,
     "unet_ensemble": functools.partial(UNetPlusPlus, skips="encoder", mode="ensemble"),

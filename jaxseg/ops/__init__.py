@@ -8,7 +8,7 @@ from jaxseg.ops.attend import Weighing, attend, to_image, to_tokens
 from jaxseg.ops.average_pool import adaptive_average_pool, average_pool
 from jaxseg.ops.axes import Size, per_axis
 from jaxseg.ops.convolve import How, convolve
-from jaxseg.ops.fit import crop, crop_centre, pad_to_multiple
+from jaxseg.ops.fit import crop, crop_centre, pad_to_least, pad_to_multiple
 from jaxseg.ops.local_response import local_response
 from jaxseg.ops.normalise import normalise
 from jaxseg.ops.pool import max_pool
@@ -37,6 +37,7 @@ __all__ = [
     "max_unpool",
     "mean_over_space",
     "normalise",
+    "pad_to_least",
     "pad_to_multiple",
     "per_axis",
     "pixel_shuffle",

@@ -1,6 +1,6 @@
 """Fitting sizes: padding to what a network can halve, cropping back, cropping to a centre.
 
-All three also take the symbolic sizes of ``jax.export``.
+All also take the symbolic sizes of ``jax.export``.
 """
 
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import max_dim
 from jaxtyping import Array, Float, Shaped
 
 Sizes = tuple[Any, ...]  # of int, or of the symbolic sizes of jax.export
@@ -17,6 +18,15 @@ def pad_to_multiple(x: Float[Array, "b *s c"], multiple: int) -> Float[Array, "b
     """The image with zeros at the end of each axis, up to the next multiple."""
     # This form of the padded size lets jax.export prove that it can be halved.
     sizes = [multiple * ((n + multiple - 1) // multiple) for n in x.shape[1:-1]]
+    if tuple(sizes) == x.shape[1:-1]:
+        return x
+    edges = [(0, m - n, 0) for n, m in zip(x.shape[1:-1], sizes, strict=True)]
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+
+
+def pad_to_least(x: Float[Array, "b *s c"], least: int) -> Float[Array, "b *t c"]:
+    """The image with zeros at the end of each axis that is shorter than ``least`` pixels."""
+    sizes = [max_dim(n, least) for n in x.shape[1:-1]]
     if tuple(sizes) == x.shape[1:-1]:
         return x
     edges = [(0, m - n, 0) for n, m in zip(x.shape[1:-1], sizes, strict=True)]

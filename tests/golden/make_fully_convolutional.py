@@ -93,6 +93,123 @@ class FCNAlexNet(nn.Module):
         return cut(self.upscore(x), 18, image)
 
 
+class SegNet(nn.Module):
+    """The encoder of VGG16 and its mirror; ``convs`` a level, batch norm with biases before it."""
+
+    def __init__(self, classes, width):
+        super().__init__()
+        self.convs, last = (2, 2, 3, 3, 3), 3
+        widths = [width * min(2**level, 8) for level in range(5)]
+        for level, convs in enumerate(self.convs, 1):
+            for i in range(1, convs + 1):
+                self.add(f"conv{level}_{i}", last, last := widths[level - 1])
+        for level in (5, 4, 3, 2, 1):
+            for i in range(self.convs[level - 1], 0, -1):
+                if (level, i) == (1, 1):
+                    self.conv1_1_D = nn.Conv2d(last, classes, 3, padding=1)
+                else:
+                    to = widths[level - 1 if i > 1 else level - 2]
+                    self.add(f"conv{level}_{i}_D", last, last := to)
+
+    def add(self, name, i, o):
+        setattr(self, name, nn.Conv2d(i, o, 3, padding=1))
+        setattr(self, f"{name}_bn", nn.BatchNorm2d(o))
+
+    def layer(self, x, name):
+        return F.relu(getattr(self, f"{name}_bn")(getattr(self, name)(x)))
+
+    def forward(self, x):
+        pooled = {}
+        for level, convs in enumerate(self.convs, 1):
+            for i in range(1, convs + 1):
+                x = self.layer(x, f"conv{level}_{i}")
+            size = x.shape[2:]
+            x, index = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+            pooled[level] = index, size
+        for level in (5, 4, 3, 2, 1):
+            index, size = pooled[level]
+            x = F.max_unpool2d(x, index, 2, output_size=size)
+            for i in range(self.convs[level - 1], 0, -1):
+                if (level, i) != (1, 1):
+                    x = self.layer(x, f"conv{level}_{i}_D")
+        return self.conv1_1_D(x)
+
+
+class SegNetBasic(nn.Module):
+    def __init__(self, classes, width):
+        super().__init__()
+        for level in (1, 2, 3, 4):
+            self.add(f"conv{level}", 3 if level == 1 else width, width)
+            self.add(f"conv_decode{level}", width, width)
+        self.conv_classifier = nn.Conv2d(width, classes, 1)
+
+    def add(self, name, i, o):
+        setattr(self, name, nn.Conv2d(i, o, 7, padding=3))
+        setattr(self, f"{name}_bn", nn.BatchNorm2d(o))
+
+    def layer(self, x, name):
+        return getattr(self, f"{name}_bn")(getattr(self, name)(x))
+
+    def forward(self, x):
+        x, pooled = F.local_response_norm(x, 5, 1e-4, 0.75), []
+        for level in (1, 2, 3, 4):
+            x = F.relu(self.layer(x, f"conv{level}"))
+            size = x.shape[2:]
+            x, index = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+            pooled.append((index, size))
+        for level in (4, 3, 2, 1):
+            index, size = pooled.pop()
+            x = self.layer(F.max_unpool2d(x, index, 2, output_size=size), f"conv_decode{level}")
+        return self.conv_classifier(x)
+
+
+class Normed(nn.Module):
+    def __init__(self, conv):
+        super().__init__()
+        self.conv, self.norm = conv, nn.BatchNorm2d(conv.out_channels)
+
+    def forward(self, x):
+        return F.relu(self.norm(self.conv(x)))
+
+
+class DeconvNet(nn.Module):
+    def __init__(self, classes, width, hidden):
+        super().__init__()
+        self.convs, last = (2, 2, 3, 3, 3), 3
+        widths = [width * min(2**level, 8) for level in range(5)]
+        for level, convs in enumerate(self.convs, 1):
+            for i in range(1, convs + 1):
+                conv = nn.Conv2d(last, widths[level - 1], 3, padding=1)
+                setattr(self, f"conv{level}_{i}", Normed(conv))
+                last = widths[level - 1]
+        self.fc6 = Normed(nn.Conv2d(last, hidden, 7))
+        self.fc7 = Normed(nn.Conv2d(hidden, hidden, 1))
+        self.fc6_deconv = Normed(nn.ConvTranspose2d(hidden, last, 7))
+        for level in (5, 4, 3, 2, 1):
+            for i in range(1, self.convs[level - 1] + 1):
+                to = widths[max(level - 2, 0) if i == self.convs[level - 1] else level - 1]
+                deconv = nn.ConvTranspose2d(last, to, 3, padding=1)
+                setattr(self, f"deconv{level}_{i}", Normed(deconv))
+                last = to
+        self.head = nn.Conv2d(last, classes, 1)
+
+    def forward(self, x):
+        pooled = []
+        for level, convs in enumerate(self.convs, 1):
+            for i in range(1, convs + 1):
+                x = getattr(self, f"conv{level}_{i}")(x)
+            size = x.shape[2:]
+            x, index = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+            pooled.append((index, size))
+        x = self.fc6_deconv(self.fc7(self.fc6(x)))
+        for level in (5, 4, 3, 2, 1):
+            index, size = pooled.pop()
+            x = F.max_unpool2d(x, index, 2, output_size=size)
+            for i in range(1, self.convs[level - 1] + 1):
+                x = getattr(self, f"deconv{level}_{i}")(x)
+        return self.head(x)
+
+
 def cut(x, offset, like):
     """Caffe's Crop of the two spatial axes."""
     height, width = like.shape[2:]
@@ -144,3 +261,6 @@ if __name__ == "__main__":
     record("fcn8s", FCN(4, 4, 6, 8), (37, 50))
     record("fcn8s_at_once", FCN(4, 4, 6, 8, (0.01, 0.0001)), (37, 50))
     record("fcn_alexnet", FCNAlexNet(4, 4, 6), (37, 50))
+    record("segnet", SegNet(4, 4), (45, 70))  # odd at every level
+    record("segnet_basic", SegNetBasic(4, 6), (27, 22))
+    record("deconvnet", DeconvNet(4, 4, 6), (224, 250), "paper")  # 7 x 8 pixels before fc6

@@ -112,3 +112,19 @@ def test_a_bilinear_kernel_interpolates_each_channel_by_itself():
     y, _ = jax.jit(lambda x: layer.init_with_output(jax.random.key(1), x))(x)
     linear = jax.image.resize(x, (1, 8, 10, 2), "linear")
     np.testing.assert_allclose(y[:, 1:-1, 1:-1], linear[:, 1:-1, 1:-1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "kernel"), [((4, 5), (3, 3)), ((1, 1), (7, 7)), ((1, 3), (4, 3))])
+def test_without_a_stride_it_is_what_the_general_form_gives(size, kernel):
+    x = image(2, *size, 4)
+    layer = TransposedConv(6, 1, kernel, padding=1, use_bias=False)
+    variables = layer.init(jax.random.key(1), x)
+    how = _How((1, 1), kernel, (1, 1), (0, 0), 1)
+    general = _blocks(how, x, variables["params"]["kernel"])
+    np.testing.assert_allclose(layer.apply(variables, x), general, atol=1e-5)
+
+
+def test_a_map_of_one_pixel_costs_a_kernel():
+    x, layer = jax.ShapeDtypeStruct((1, 1, 1, 4), jnp.float32), TransposedConv(6, 1, 7)
+    macs = cost.macs(lambda x: layer.init_with_output(jax.random.key(0), x)[0], x)
+    assert macs == 7 * 7 * 4 * 6

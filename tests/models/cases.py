@@ -36,13 +36,15 @@ class Case(NamedTuple):
     """None where the paper's network is of images alone."""
     exported: str = "b, h, w"
     """The freest sizes with which it can be exported."""
+    unpools: bool = False
+    """Where so, rounding moves some values to other pixels: half precision is close by the mean."""
 
 
 EITHER = {"plain": {}, "resnet": {}}
 WIDTHS = {"plain": {}, "resnet": {"widths": (12, 8, 8, 6, 4)}}
 DILATED = {"resnet": {"encoder": ResNet(10, width=4, output_stride=16)}}
 
-FCN = Case({"width": 4, "hidden": 6}, volume=None)
+FCN_2015 = Case({"width": 4, "hidden": 6}, volume=None)
 
 CASES: dict[str, Case] = {
     "baseline_unet": Case({"widths": (4, 6)}),
@@ -52,11 +54,18 @@ CASES: dict[str, Case] = {
         sizes=((1, 1), (7, 90)),
     ),
     "fpn": Case({"width": 8, "branch_width": 4}, encoders=EITHER),
-    "fcn32s": FCN,
-    "fcn16s": FCN,
-    "fcn8s": FCN,
-    "fcn8s_at_once": FCN,
-    "fcn_alexnet": FCN,
+    "deconvnet": FCN_2015._replace(unpools=True),
+    "fcn": Case(
+        {"auxiliary": "head"},
+        encoders={"resnet": {"encoder": ResNet(10, width=4, output_stride=16)}, "plain": {}},
+    ),
+    "fcn32s": FCN_2015,
+    "fcn16s": FCN_2015,
+    "fcn8s": FCN_2015,
+    "fcn8s_at_once": FCN_2015,
+    "fcn_alexnet": FCN_2015,
+    "segnet": Case({"width": 4}, volume=None, unpools=True),
+    "segnet_basic": Case({"widths": (4, 6, 8, 6)}, volume=None, unpools=True),
     "unet": Case(encoders=WIDTHS),
     "unet_2015": Case(
         {"widths": (4, 6, 8)},

@@ -5,7 +5,7 @@
 
 from typing import Any
 
-from jaxseg.encoders import ENCODERS, VGG, Plain
+from jaxseg.encoders import ENCODERS, VGG, Plain, ResNet
 from tests.models.deeplab_counts import DEEPLAB
 
 ALONE = (
@@ -40,6 +40,10 @@ def after_vgg(depth: int, norm: str) -> dict[str, Any]:
 
 
 NETWORKS: dict[str, Row] = {
+    "caffe/deconvnet": ("deconvnet", {}),
+    "caffe/segnet_camvid": ("segnet", {}),
+    "caffe/segnet_pascal": ("segnet", {}),
+    "caffe/segnet_basic_camvid": ("segnet_basic", {}),
     "caffe/voc-fcn32s": ("fcn32s", LEARNT),
     "caffe/voc-fcn16s": ("fcn16s", LEARNT),
     "caffe/voc-fcn8s": ("fcn8s", LEARNT),
@@ -50,6 +54,17 @@ NETWORKS: dict[str, Row] = {
     "fcn/FCN8s": ("fcn8s", LEARNT),
     "fcn/FCN8sAtOnce": ("fcn8s_at_once", LEARNT),
     "fcn/FCN-AlexNet": ("fcn_alexnet", LEARNT),
+    **{
+        f"torchvision/fcn_resnet{depth}{what}": (
+            "fcn",
+            {
+                "encoder": ResNet(depth, output_stride=8, dilated="after_first"),
+                "auxiliary": "head" if what == "+aux" else "none",
+            },
+        )
+        for depth in (50, 101)
+        for what in ("", "+aux", "@512")
+    },
     **{f"smp/Unet/{name}": ("unet", {"encoder": name}) for name in RESNETS},
     **{f"smp/UnetPlusPlus/{name}": ("unet_plus_plus", {"encoder": name, **NESTED}) for name in SMP},
     "smp/Unet/mobilenet_v2": ("unet", {"encoder": "mobilenet_v2"}),
@@ -91,7 +106,9 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"smp-encoder/.*", "not yet here, or never"),
     (r"smp/Unet(PlusPlus)?/.*", "not yet here: more encoders"),
     (r"caffe/crfrnn.*", "FCN-8s with 21 parameters more than the released one"),
-    (r"torchvision/.*|caffe/(segnet|deconvnet).*|meetps/.*", "not yet here: fully convolutional"),
+    (r"meetps/segnet", "a norm and a ReLU after the classifier"),
+    (r"meetps/(unet|frrn)", "not in our list of networks"),
+    (r"torchvision/(deeplab|lraspp).*", "not yet here: DeepLab, pyramids"),
     (r"caffe/(deeplab|pspnet).*", "not yet here: DeepLab, pyramids"),
     (r"(deeplab.*|smp/DeepLab.*|zijundeng)/.*", "not yet here: DeepLab"),
     (r"(pspnet|csail|refinenet|pan)/.*", "not yet here: pyramids"),

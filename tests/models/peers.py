@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxseg import cost
 from jaxseg.convert import laid_out, names_of, place
+from jaxseg.ops import resize
 
 
 def weight(key: str, shape: Sequence[int]) -> np.ndarray:
@@ -32,8 +33,14 @@ def weight(key: str, shape: Sequence[int]) -> np.ndarray:
     return r.astype("f4")
 
 
-def check(golden: Path, record: str, model: Any) -> None:
-    """Hold a network to a peer's record: parameters, every weight used, outputs to 1e-3 std."""
+def check(
+    golden: Path, record: str, model: Any, names: Sequence[tuple[str, str]] | None = None
+) -> None:
+    """Hold a network to a peer's record: parameters, every weight used, outputs to 1e-3 std.
+
+    ``names`` None are those of the network. A peer's auxiliary logits (``aux``) are of the image's
+    size; ours are resized to it as the peer resizes its own.
+    """
     known = json.loads((golden / f"{record}.json").read_text())
     shape, seed = known["input"]["shape"], known["input"]["seed"]
     image = np.random.RandomState(seed).standard_normal(shape).astype("f4")
@@ -41,7 +48,7 @@ def check(golden: Path, record: str, model: Any) -> None:
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     assert cost.parameters(variables) == known["parameters"]
     keys = [(k, s) for k, s in known["state_dict"] if not k.endswith("num_batches_tracked")]
-    names = names_of(model, known["library"])
+    names = names_of(model, known["library"]) if names is None else names
     theirs = {place(k, s, names): (k, s) for k, s in keys}
     assert len(theirs) == len(keys), "two of the peer's keys have one place here"
 
@@ -55,10 +62,17 @@ def check(golden: Path, record: str, model: Any) -> None:
 
     filled = jax.tree_util.tree_map_with_path(fill, variables)
     assert not theirs, f"weights of the peer without a place here: {sorted(theirs)[:3]}"
-    logits = jax.jit(lambda v, x: model.apply(v, x, train=False).logits)(filled, image)
-    out = known["outputs"]["out"]
-    ours = np.moveaxis(np.asarray(logits), -1, 1).reshape(-1)[out["indices"]]
-    assert abs(ours - np.array(out["values"])).max() <= 1e-3 * out["std"]
+
+    @jax.jit
+    def run(variables: Any, image: jax.Array) -> dict[str, jax.Array]:
+        prediction = model.apply(variables, image, train=False)
+        auxiliary = [resize(a, image.shape[1:-1], "linear") for a in prediction.auxiliary]
+        return {"out": prediction.logits} | dict(zip(["aux"], auxiliary, strict=False))
+
+    outputs = run(filled, image)
+    for name, out in known["outputs"].items():
+        ours = np.moveaxis(np.asarray(outputs[name]), -1, 1).reshape(-1)[out["indices"]]
+        assert abs(ours - np.array(out["values"])).max() <= 1e-3 * out["std"], name
 
 
 # --- fingerprints ---------------------------------------------------------------------------------
