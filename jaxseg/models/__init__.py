@@ -13,6 +13,8 @@ from jaxseg.fields import configurable
 from jaxseg.models.baseline_unet import BaselineUNet
 from jaxseg.models.deconvnet import DeconvNet
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus
+from jaxseg.models.dense_unet import DenseUNet
+from jaxseg.models.fc_densenet import FCDenseNet
 from jaxseg.models.fcn import FCN
 from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
@@ -26,6 +28,10 @@ from jaxseg.models.unet_plus_plus import UNetPlusPlus
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "baseline_unet": BaselineUNet,
     "deconvnet": DeconvNet,
+    "dense_unet": DenseUNet,
+    "fc_densenet56": functools.partial(FCDenseNet, layers=(4,) * 6, growth=12),
+    "fc_densenet67": functools.partial(FCDenseNet, layers=(5,) * 6),
+    "fc_densenet103": FCDenseNet,
     "fcn": FCN,
     "fcn32s": functools.partial(FCN2015, form="32s"),
     "fcn16s": functools.partial(FCN2015, form="16s"),

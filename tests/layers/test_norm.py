@@ -120,3 +120,12 @@ def test_the_activation_comes_last(activation):
 
     expected = activate(apply(Norm("batch"))[0], activation)
     np.testing.assert_allclose(apply(Norm("batch", activation=activation))[0], expected, atol=1e-6)
+
+
+def test_statistics_of_the_batch_are_taken_in_evaluation_too():
+    x = 3 + 2 * jax.random.normal(jax.random.key(0), (2, 4, 5, 3))
+    layer = Norm(statistics="batch")
+    variables = layer.init(jax.random.key(1), x, train=False)
+    assert jax.tree.leaves(variables["batch_stats"])
+    trained, _ = layer.apply(variables, x, train=True, mutable=["batch_stats"])
+    np.testing.assert_array_equal(layer.apply(variables, x, train=False), trained)

@@ -44,6 +44,7 @@ EITHER = {"plain": {}, "resnet": {}}
 WIDTHS = {"plain": {}, "resnet": {"widths": (12, 8, 8, 6, 4)}}
 DILATED = {"resnet": {"encoder": ResNet(10, width=4, output_stride=16)}}
 
+TIRAMISU = Case({"layers": (1, 2, 1), "growth": 4, "first": 6})
 FCN_2015 = Case({"width": 4, "hidden": 6}, volume=None)
 
 CASES: dict[str, Case] = {
@@ -55,6 +56,10 @@ CASES: dict[str, Case] = {
     ),
     "fpn": Case({"width": 8, "branch_width": 4}, encoders=EITHER),
     "deconvnet": FCN_2015._replace(unpools=True),
+    "dense_unet": Case({"layers": (1, 2, 1, 1), "growth": 4, "first": 6, "widths": (6, 5)}),
+    "fc_densenet56": TIRAMISU,
+    "fc_densenet67": TIRAMISU,
+    "fc_densenet103": TIRAMISU,
     "fcn": Case(
         {"auxiliary": "head"},
         encoders={"resnet": {"encoder": ResNet(10, width=4, output_stride=16)}, "plain": {}},

@@ -55,6 +55,12 @@ NETWORKS: dict[str, Row] = {
     "fcn/FCN8sAtOnce": ("fcn8s_at_once", LEARNT),
     "fcn/FCN-AlexNet": ("fcn_alexnet", LEARNT),
     **{
+        f"fcdensenet/FCDenseNet{theirs}/{classes}cls": (f"fc_densenet{ours}", {})
+        for theirs, ours in ((57, 56), (67, 67), (103, 103))
+        for classes in (11, 12)
+    },
+    "fcdensenet/FC-DenseNet56/11cls (paper name)": ("fc_densenet56", {}),
+    **{
         f"torchvision/fcn_resnet{depth}{what}": (
             "fcn",
             {
@@ -113,6 +119,5 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"(deeplab.*|smp/DeepLab.*|zijundeng)/.*", "not yet here: DeepLab"),
     (r"(pspnet|csail|refinenet|pan)/.*", "not yet here: pyramids"),
     (r"smp/(FPN|PSPNet|PAN|Linknet|MAnet|UPerNet|Segformer|DPT)/.*", "not yet here: pyramids"),
-    (r"fcdensenet/.*", "not yet here: dense"),
 )
 """Patterns of counts that are not compared, and why."""
