@@ -13,14 +13,21 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from jaxseg.encoders.alexnet import AlexNet
+from jaxseg.encoders.densenet import DenseNet
 from jaxseg.encoders.efficientnet_lite import EfficientNetLite
+from jaxseg.encoders.mit import MiT
 from jaxseg.encoders.mobilenet_v2 import MobileNetV2
 from jaxseg.encoders.mobilenet_v3 import MobileNetV3
 from jaxseg.encoders.plain import Plain
 from jaxseg.encoders.resnet import ResNet
 from jaxseg.encoders.standardize import Standardize
 from jaxseg.encoders.vgg import VGG
+from jaxseg.encoders.xception import Xception
+from jaxseg.encoders.xception_aligned import ENTRY_71, AlignedXception
 from jaxseg.errors import UserError, unknown
+
+_MIT = (64, 128, 320, 512)
 
 ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "plain": Plain,
@@ -44,11 +51,32 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "mobilenet_v2": MobileNetV2,
     "mobilenet_v3_large": MobileNetV3,
     "efficientnet_lite0": EfficientNetLite,
+    "mit_b0": MiT,
+    "mit_b1": functools.partial(MiT, widths=_MIT),
+    "mit_b2": functools.partial(MiT, widths=_MIT, blocks=(3, 4, 6, 3)),
+    "mit_b3": functools.partial(MiT, widths=_MIT, blocks=(3, 4, 18, 3)),
+    "mit_b4": functools.partial(MiT, widths=_MIT, blocks=(3, 8, 27, 3)),
+    "mit_b5": functools.partial(MiT, widths=_MIT, blocks=(3, 6, 40, 3)),
+    "densenet121": DenseNet,
+    "densenet161": functools.partial(DenseNet, layers=(6, 12, 36, 24), growth=48, width=96),
+    "densenet169": functools.partial(DenseNet, layers=(6, 12, 32, 32)),
+    "densenet201": functools.partial(DenseNet, layers=(6, 12, 48, 32)),
+    "xception": Xception,
+    "xception41": functools.partial(AlignedXception, middle=8),
+    "xception65": AlignedXception,
+    "xception71": functools.partial(AlignedXception, entry=ENTRY_71),
+    "alexnet": AlexNet,
+    "caffenet": functools.partial(AlexNet, form="caffenet"),
 }
 
 __all__ = [
     "ENCODERS",
     "VGG",
+    "AlignedXception",
+    "Xception",
+    "MiT",
+    "DenseNet",
+    "AlexNet",
     "EfficientNetLite",
     "MobileNetV2",
     "MobileNetV3",

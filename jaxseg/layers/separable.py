@@ -16,7 +16,8 @@ class SeparableConv(nn.Module):
     Xception's (Chollet 2017, https://arxiv.org/abs/1610.02357, figure 5) is ``before="relu",
     norm_between=False, between="none", after="none"``: nothing between the two convolutions, which
     its section 4.7 found to be better. DeepLab v3+ adds the norm between them and, in its decoder,
-    the ReLU after each. A convolution has a bias only where no norm follows.
+    the ReLU after each. A convolution has a bias only where no norm follows. ``epsilon`` is the
+    norms'.
     """
 
     features: int
@@ -28,6 +29,7 @@ class SeparableConv(nn.Module):
     before: Activation = "none"
     between: Activation = "relu"
     after: Activation = "relu"
+    epsilon: float = 1e-5
 
     @nn.compact
     def __call__(
@@ -50,4 +52,4 @@ class SeparableConv(nn.Module):
         return self._norm(self.norm, self.after, "pointwise_norm")(x, train=train)
 
     def _norm(self, kind: Kind, activation: Activation, name: str) -> Norm:
-        return Norm(kind, activation=activation, name=name)
+        return Norm(kind, activation=activation, epsilon=self.epsilon, name=name)

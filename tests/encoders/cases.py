@@ -2,7 +2,19 @@
 
 import flax.linen as nn
 
-from jaxseg.encoders import VGG, EfficientNetLite, MobileNetV2, MobileNetV3, Plain, ResNet
+from jaxseg.encoders import (
+    VGG,
+    AlexNet,
+    AlignedXception,
+    DenseNet,
+    EfficientNetLite,
+    MiT,
+    MobileNetV2,
+    MobileNetV3,
+    Plain,
+    ResNet,
+    Xception,
+)
 
 TINY: dict[str, nn.Module] = {
     "plain": Plain((4, 6, 8)),
@@ -24,5 +36,12 @@ TINY: dict[str, nn.Module] = {
     "efficientnet_lite": EfficientNetLite(
         ((3, 1, 4, 1, 1), (3, 2, 4, 1, 2), (5, 2, 6, 2, 2)), width=4
     ),
+    "mit": MiT((4, 6), blocks=(1, 2), heads=(1, 2), reductions=(2, 1), expansion=2),
+    "densenet": DenseNet((1, 2), growth=2, width=4, bottleneck=2),
+    "xception": Xception(entry=(2, 4, 6), middle=1, exit=(6, 8, 8)),
+    "xception_aligned": AlignedXception(
+        (2, 4), entry=((4, 2),), middle=0, exit=(4, 6, 6, 6, 6, 8), output_stride=8
+    ),
+    "alexnet": AlexNet(widths=(4, 6, 6, 6, 4), form="caffenet"),
 }
 """A tiny encoder of each family, or of a form that goes other ways."""

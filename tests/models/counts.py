@@ -14,6 +14,12 @@ ALONE = (
     "wide_resnet101_2",
     "mobilenet_v3_large",
     "efficientnet_lite0",
+    *(f"mit_b{i}" for i in range(6)),
+    "xception41",
+    "xception65",
+    "xception71",
+    "alexnet",
+    "caffenet",
 )
 """Encoders of ours that segmentation_models_pytorch has not, or by another name."""
 
@@ -75,6 +81,10 @@ NETWORKS: dict[str, Row] = {
     **{f"smp/UnetPlusPlus/{name}": ("unet_plus_plus", {"encoder": name, **NESTED}) for name in SMP},
     "smp/Unet/mobilenet_v2": ("unet", {"encoder": "mobilenet_v2"}),
     "smp/Unet/tu-mobilenetv3_large_100": ("unet", {"encoder": "mobilenet_v3_large"}),
+    "smp/Unet/densenet121": ("unet", {"encoder": "densenet121"}),
+    "smp/Unet/densenet169": ("unet", {"encoder": "densenet169"}),
+    "smp/Unet/densenet201": ("unet", {"encoder": "densenet201"}),
+    "smp/Unet/xception": ("unet", {"encoder": "xception"}),
     "smp/Unet/vgg16": ("unet", after_vgg(16, "none")),
     "smp/Unet/vgg16_bn": ("unet", after_vgg(16, "batch")),
     "smp/Unet/vgg19_bn": ("unet", after_vgg(19, "batch")),
@@ -97,6 +107,9 @@ FEATURES: dict[str, Row] = {
         for name, width in _RESNEXT.items()
     },
     "smp-encoder/tu-resnet50": ("resnet50", {}),
+    "smp-encoder/tu-xception65": ("xception65", {}),
+    "encoder/TF-xception65 (no classifier)": ("xception65", {}),
+    "encoder/TF-xception41 (no classifier)": ("xception41", {}),
     "smp-encoder/tu-mobilenetv3_large_100": ("mobilenet_v3_large", {}),
 }
 """Encoders without their classifier: a key of ``ENCODERS`` and its fields."""

@@ -13,6 +13,7 @@ from tests.models.counts import after_vgg
         ("smp_unet_resnet34", {"encoder": "resnet34"}, 5),
         ("smp_unet_resnet50_1ch", {"encoder": "resnet50"}, 2),
         ("smp_unet_mobilenet_v2", {"encoder": "mobilenet_v2"}, 5),
+        ("smp_unet_densenet121", {"encoder": "densenet121"}, 5),
         ("smp_unet_vgg16_bn", after_vgg(16, "batch"), 5),
     ],
 )
