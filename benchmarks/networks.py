@@ -120,6 +120,7 @@ FPN = {"smooth": "none", "align_corners": True, "dropout": 0.0}
 PEERS = {
     "smp_unet_resnet50": smp("unet", "Unet", "resnet50"),
     "smp_fpn_resnet50": smp("fpn", "FPN", "resnet50", **FPN),
+    "tv_fcn_resnet50": torchvision("fcn", "fcn_resnet50", dropout=0.0),
 }
 """Networks of segmentation_models_pytorch and torchvision, by the library's names."""
 
