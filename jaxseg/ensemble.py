@@ -112,7 +112,8 @@ class Member:
         """The case as this run's network takes it, without the label, which stays on the host."""
         raw = case["image"]
         rest = {name: x for name, x in case.items() if name != "label"}
-        return rest | {"image": self.normalize(raw, self.normalize.statistics(raw))}
+        image = self.normalize(raw, self.normalize.statistics(raw))
+        return rest | {"image": image, "raw": raw}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from jaxseg import fields
+from jaxseg.crf import DenseCRF, check_rank
 from jaxseg.data import Data, Stream, check_data_set, check_streams
 from jaxseg.errors import UserError, require
 from jaxseg.inference import Tiles
@@ -31,6 +32,7 @@ class Evaluation:
     only where they are named; an object is a score of one's own (docs/own_metric.md).
     ``loss`` computes the losses of the recipe too, of the merged logits of whole images, as
     `losses.criterion` says: a curve beside that of training.
+    ``crf`` lets the labels of 2-D images follow the edges of the image as stored (`DenseCRF`).
     ``instances`` says what an object is, for those that count them. ``evaluate`` gives an interval
     over cases with each. ``patience`` stops the run after that many evaluations without a better
     ``checkpoint.best``.
@@ -45,6 +47,7 @@ class Evaluation:
     patience: int | None = None
     instances: Instances = Instances()
     loss: bool = True
+    crf: DenseCRF | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
@@ -162,6 +165,8 @@ def check(experiment: Experiment) -> None:
     check_streams(experiment.data, experiment.streams)
     rank = dataset.rank
     strides_of(experiment.recipe.model, rank)
+    if evaluation.crf is not None:
+        check_rank(rank)
     experiment.recipe.check(experiment)
     sizes = {"data.patch": experiment.data.patch, "evaluation.window": evaluation.window}
     for name, size in sizes.items():

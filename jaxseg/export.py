@@ -4,6 +4,7 @@ The artifact is what ``jax.export`` serialises (StableHLO in its own container):
 constants in it, and any program with jax alone runs it on the platforms it was lowered for.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import jax.numpy as jnp
 from jax import export as jax_export
 
 from jaxseg import checkpoint, command, disk
+from jaxseg.crf import DenseCRF, check_rank
+from jaxseg.crf_option import add_crf, crf_of
 from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment
 from jaxseg.types import ValidConvolutions, output_size, strides_of
@@ -56,6 +59,7 @@ def export(
     *,
     step: int | None = None,
     platforms: Sequence[str] | None = None,
+    crf: DenseCRF | None = None,
     classes: Iterable[type] = (),
     verify: bool = True,
 ) -> Artifact:
@@ -65,7 +69,8 @@ def export(
     Batch and spatial sizes are free; where the network's sizes must fit (valid convolutions) only
     the batch is, and the image has the size of ``evaluation.window``, else ``data.patch``. There
     is no sliding window in the artifact: the image passes whole. ``platforms=None`` is all of
-    ``PLATFORMS`` for which the model can be lowered. ``step=None`` is the best checkpoint.
+    ``PLATFORMS`` for which the model can be lowered. ``crf=None`` is as the run's evaluation says;
+    the artifact then is of images of one size, as below. ``step=None`` is the best checkpoint.
     ``classes`` are the run's own classes; ``verify=False`` does not hold the checkpoint against its
     digests. A network that finds objects gives what its recipe's
     predictor exports.
@@ -84,7 +89,11 @@ def export(
         raise UserError(
             f"{workdir}: {size / 2**30:.1f} GiB of parameters; one artifact holds 2 GiB"
         )
-    predictor = experiment.recipe.predictor(experiment.evaluation)
+    evaluation = experiment.evaluation
+    if crf is not None:
+        check_rank(experiment.data.dataset.rank)
+        evaluation = dataclasses.replace(evaluation, crf=crf)
+    predictor = experiment.recipe.predictor(evaluation)
     run = predictor.exported(model, variables, experiment.data)
     image = _signature(experiment, run)
     exported = _lowered(run, image, platforms, workdir)
@@ -187,6 +196,7 @@ def main(arguments: Sequence[str]) -> None:
         "--platforms",
         help=f"such as cpu,cuda (default: {','.join(PLATFORMS)}, as far as the model can)",
     )
+    add_crf(parser)
     options = parser.parse_args(arguments)
     wanted = options.platforms.split(",") if options.platforms is not None else None
     artifact = export(
@@ -194,6 +204,7 @@ def main(arguments: Sequence[str]) -> None:
         options.output,
         step=options.step,
         platforms=wanted,
+        crf=crf_of(options.crf),
         classes=classes_for(options.workdir, options.classes),
         verify=not options.unverified,
     )

@@ -24,6 +24,8 @@ import numpy as np
 
 from jaxseg import command, disk, ensemble, process
 from jaxseg.checkpoint import Opened
+from jaxseg.crf import DenseCRF, check_rank
+from jaxseg.crf_option import add_crf, crf_of
 from jaxseg.data import NNUNet, images
 from jaxseg.data.labelled import reading_of
 from jaxseg.data.masks import parse_values
@@ -54,6 +56,7 @@ def predict(
     *,
     step: int | None = None,
     tta: bool | None = None,
+    crf: DenseCRF | None = None,
     overlay: bool = False,
     probabilities: bool = False,
     instances: bool = False,
@@ -64,7 +67,8 @@ def predict(
 ) -> list[Path]:
     """Label maps of a file, or of all images in a folder and below it; their paths.
 
-    Images are normalised and cut into windows as the run's experiment says; ``tta=None`` as well.
+    Images are normalised and cut into windows as the run's experiment says; ``tta=None`` and
+    ``crf=None`` as well.
     Where it says whole images, those beyond two million pixels are cut all the same: a 4096 x 4096
     image then fits where it would not at once.
     ``probabilities`` also writes ``<stem>_probabilities.npy``, float32 ``[*spatial k]``, and
@@ -84,6 +88,7 @@ def predict(
         output,
         step=step,
         tta=tta,
+        crf=crf,
         overlay=overlay,
         probabilities=probabilities,
         instances=instances,
@@ -106,6 +111,7 @@ def each(
     *,
     step: int | None = None,
     tta: bool | None = None,
+    crf: DenseCRF | None = None,
     overlay: bool = False,
     probabilities: bool = False,
     instances: bool = False,
@@ -116,7 +122,7 @@ def each(
 ) -> Iterator[Predicted | Failed]:
     """``predict``, file by file as they are done; a single file that fails raises at once."""
     opened = ensemble.opened(workdir, step, classes=classes, verify=verify)
-    runs = [_with_flips(one, tta) for one in opened]
+    runs = [_otherwise(one, tta, crf) for one in opened]
     experiment = runs[0].experiment
     dataset = experiment.data.dataset
     wanted = Wanted(_values(values, dataset), overlay, probabilities)
@@ -194,10 +200,13 @@ def _say_unprepared(runs: Sequence[Opened]) -> None:
 # --- the networks ---------------------------------------------------------------------------------
 
 
-def _with_flips(one: Opened, tta: bool | None) -> Opened:
-    if tta is None:
-        return one
-    evaluation = dataclasses.replace(one.experiment.evaluation, tta=tta)
+def _otherwise(one: Opened, tta: bool | None, crf: DenseCRF | None) -> Opened:
+    """The run with what is asked for instead of what its evaluation says."""
+    asked = {"tta": tta, "crf": crf}
+    asked: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if crf is not None:
+        check_rank(one.experiment.data.dataset.rank)
+    evaluation = dataclasses.replace(one.experiment.evaluation, **asked)
     return one._replace(experiment=dataclasses.replace(one.experiment, evaluation=evaluation))
 
 
@@ -211,7 +220,7 @@ def _network(runs: Sequence[Opened], gives: Gives, unlike: Unlike) -> Network:
     def result(number: int, raw: np.ndarray, name: str, gives: Gives) -> CaseResult:
         image = runs[number].experiment.data.image(raw, name=name)
         unlike.look(number, image, name)
-        return _result(runs[number], image, gives)
+        return _result(runs[number], image, raw, gives)
 
     def network(raw: np.ndarray, name: str) -> CaseResult:
         if len(runs) == 1:
@@ -222,10 +231,10 @@ def _network(runs: Sequence[Opened], gives: Gives, unlike: Unlike) -> Network:
     return network
 
 
-def _result(one: Opened, image: np.ndarray, gives: Gives) -> CaseResult:
+def _result(one: Opened, image: np.ndarray, raw: np.ndarray, gives: Gives) -> CaseResult:
     """What one run predicts of a normalised image, cut as it says."""
     data, model = one.experiment.data, one.model
-    case = {"image": image}
+    case = {"image": image, "raw": raw}
     predictor = bounded(_predictor(one), model, case["image"].shape[:-1], data.patch)
     rows = {part: x[None] for part, x in predictor.prepare(model, case).items()}
     given = jax.device_get(run(predictor, model, one.variables, rows, gives))
@@ -248,6 +257,7 @@ def main(arguments: Sequence[str]) -> None:
         options.output,
         step=options.step,
         tta=options.tta,
+        crf=crf_of(options.crf),
         overlay=options.overlay,
         probabilities=options.probabilities,
         instances=options.instances,
@@ -293,6 +303,7 @@ def _parser() -> Any:
     )
     parser.add_argument("--output", type=Path, required=True, help="folder, made if absent")
     parser.add_argument("--tta", action="store_true", default=None, help="average over flips")
+    add_crf(parser)
     parser.add_argument(
         "--overlay",
         action="store_true",

@@ -15,17 +15,20 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from jaxseg import inference
+from jaxseg.crf import DenseCRF
+from jaxseg.data import Unit
 from jaxseg.errors import UserError
 from jaxseg.inference import Spatial, Tiles
 from jaxseg.losses.criterion import Criterion
 from jaxseg.metrics import Calibration, Confusion, Found
+from jaxseg.ops import crop_centre
 from jaxseg.types import BATCH_FIELDS
 
 Gives = tuple[Literal["labels", "probabilities", "confusion", "calibration", "loss"], ...]
 """What is wanted of a prediction: what is not leaves no device."""
 
 Case = Mapping[str, Any]
-"""A case as `jaxseg.data.Cases` gives it: normalised image, label if there is one, spacing, ..."""
+"""A case as `jaxseg.data.Cases` gives it: normalised and raw image, label if any, spacing, ..."""
 
 
 class CaseResult(NamedTuple):
@@ -74,11 +77,14 @@ class Predictor(Protocol):
 class Segment:
     """Semantic segmentation by sliding window: the merged logits, and their argmax as labels.
 
-    ``criterion`` is the loss of the merged logits, where one is to be known.
+    ``criterion`` is the loss of the merged logits, where one is to be known. ``crf`` goes over what
+    they are merged to, with colours of the raw image: 8 and 16 bits by their full scale, all else
+    is taken to lie in [0, 1].
     """
 
     tiles: Tiles = Tiles()
     criterion: Criterion | None = None
+    crf: DenseCRF | None = None
 
     def size(self, model: Any, case: Case) -> Spatial:
         """The bucket of the case's image, see `inference.bucket`."""
@@ -90,6 +96,8 @@ class Segment:
             model, case["image"], case.get("label"), tiles=self.tiles
         )
         rows = {"image": image, "size": size} | ({} if label is None else {"label": label})
+        if self.crf is not None:
+            rows["colours"] = self._colours(model, case)
         return rows | {name: np.asarray(case[name]) for name in _side(model) if name in case}
 
     def apply(
@@ -100,6 +108,8 @@ class Segment:
         logits = inference.windowed(
             model, variables, rows["image"], rows["size"], self.tiles, side=side
         )
+        if self.crf is not None:
+            logits = self.crf(logits, rows["colours"], _inside(rows["size"], logits.shape[1:-1]))
         labels, k = jnp.argmax(logits, axis=-1).astype(jnp.int32), logits.shape[-1]
         given: dict[str, Any] = {}
         if "labels" in gives:
@@ -127,14 +137,33 @@ class Segment:
     def exported(self, model: Any, variables: Any, data: Any) -> Callable[[jax.Array], Any]:
         """A function of raw images that gives float32 probabilities, without windows.
 
-        It normalises the images as the data say.
+        It normalises the images as the data say. The CRF's colours are the images, 255 times where
+        these are to lie in [0, 1].
         """
 
         def probabilities(image: jax.Array) -> jax.Array:
-            image = data.normalize.on_device(image)
-            return jax.nn.softmax(inference.whole_logits(model, variables, image))
+            normalised = data.normalize.on_device(image)
+            logits = inference.whole_logits(model, variables, normalised)
+            if self.crf is not None:
+                scale = 255.0 if data.normalize.scale == Unit().scale else 1.0
+                logits = self.crf(
+                    logits, scale * jnp.asarray(crop_centre(image, logits.shape[1:-1]))
+                )
+            return jax.nn.softmax(logits)
 
         return probabilities
+
+    def _colours(self, model: Any, case: Case) -> np.ndarray:
+        """The raw image in 0 to 255, padded to the size of the logits."""
+        raw = np.asarray(case["raw"])
+        edges = [(0, to - n) for to, n in zip(self.size(model, case), raw.shape, strict=False)]
+        return np.pad(255 * Unit()(raw, None), [*edges, (0, 0)])
+
+
+def _inside(size: jax.Array, shape: Spatial) -> jax.Array:
+    """Which pixels ``[b h w]`` of the padded images are of the true ones."""
+    rows, columns = (jnp.arange(n)[None] < size[:, axis, None] for axis, n in enumerate(shape))
+    return rows[:, :, None] & columns[:, None]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 4))

@@ -16,17 +16,20 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks are not inst
 
 from benchmarks import (  # noqa: E402
     against_torch,
+    crf,
     data,
     layers,
     loss_cost,
     lowered,
     models,
     operations,
+    pruning,
     scaling,
     timing,
 )
 from benchmarks.networks import Case, Row  # noqa: E402
 from jaxseg.encoders import Plain  # noqa: E402
+from jaxseg.experiment import check  # noqa: E402
 from jaxseg.layers import Conv, ConvNorm, TransposedConv  # noqa: E402
 from jaxseg.models import MODELS, UNet  # noqa: E402
 
@@ -404,3 +407,23 @@ def test_a_mesh_that_is_refused_is_a_row(printed):
     scaling.main(["--widths", "2", "4", "--size", "6", "6", "--only", "1x1x8"])
     (row,) = printed()
     assert "data.patch has 48 rows" in row["error"] and "a multiple of 32" in row["error"]
+
+
+# --- the dense CRF, and pruning -------------------------------------------------------------------
+
+
+def test_both_kernels_of_the_crf_are_timed_and_compared(printed):
+    crf.main(["--preset", "smoke", "--rounds", "1"])
+    lattice, exact = printed()
+    assert (lattice["kernel"], exact["kernel"]) == ("lattice", "exact")
+    assert lattice["seconds"] > 0 and exact["agreement"] > 0.9
+
+
+@pytest.mark.parametrize("preset", pruning.SIZES)
+def test_the_levels_of_pruning_are_trained_together_and_alone(preset):
+    whole, alone = (pruning.experiment(preset, level, ["data.root=x"]) for level in (None, 2))
+    check(whole), check(alone)
+    heads = pruning.SIZES[preset].levels
+    assert whole.recipe.supervision.weights == (1.0,) * heads
+    assert (alone.recipe.model.level, alone.recipe.model.mode) == (2, "single")
+    assert alone.recipe.model.clone(level=None, mode="supervised") == whole.recipe.model

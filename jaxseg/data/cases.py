@@ -137,7 +137,8 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Cases:
-    """Whole cases, normalised: ``image`` float32, whole numbers int32, ``name``.
+    """Whole cases, normalised: ``image`` float32, whole numbers int32, ``name``; ``raw`` the image
+    as it is stored.
 
     ``spacing``, the millimetres between pixels along each axis, where the data set knows it.
     """
@@ -151,7 +152,9 @@ class Cases:
         if not 0 <= index < len(self):
             raise IndexError(index)
         raw = self.decoded[index]
-        case = {"name": raw["name"]} | finish(raw, raw.get("statistics"), self.decoded, index)
+        case = {"name": raw["name"], "raw": raw["image"]} | finish(
+            raw, raw.get("statistics"), self.decoded, index
+        )
         if "spacing" in raw:
             case["spacing"] = tuple(np.asarray(raw["spacing"]).tolist())
         return case

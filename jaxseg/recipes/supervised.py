@@ -154,9 +154,10 @@ class Supervised:
         return state._replace(extra={**state.extra, of: variables})
 
     def predictor(self, evaluation: Any) -> Predictor:
-        """Windows as ``evaluation`` says, and the losses of what they are merged to."""
+        """Windows and CRF as ``evaluation`` says, and the losses of what they are merged to."""
         terms = tuple(self.losses.values())
-        return Segment(evaluation.tiles, Criterion(terms) if evaluation.loss and terms else None)
+        criterion = Criterion(terms) if evaluation.loss and terms else None
+        return Segment(evaluation.tiles, criterion, evaluation.crf)
 
     def rate(self, at: jax.Array) -> jax.Array:
         """The learning rate of step ``at``."""

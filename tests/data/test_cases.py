@@ -60,7 +60,8 @@ def test_cases_are_whole_float32_images_and_int32_labels(tmp_path):
     mask = np.array([[0, 1, 2, 255]] * 6, np.uint8).repeat(2, 1)
     cases = folder(tmp_path, image, mask).cases("validation")
     case = cases[0]
-    assert len(cases) == 1 and set(case) == {"name", "image", "label"}
+    assert len(cases) == 1 and set(case) == {"name", "image", "raw", "label"}
+    np.testing.assert_array_equal(case["raw"][..., 0], image)
     assert case["image"].dtype == np.float32 and case["label"].dtype == np.int32
     np.testing.assert_allclose(case["image"][..., 0], image / 65535, rtol=1e-6)
     np.testing.assert_array_equal(case["label"], np.where(mask == 255, -1, mask.astype(int)))
