@@ -79,6 +79,10 @@ NETWORKS: dict[str, Row] = {
     },
     **{f"smp/Unet/{name}": ("unet", {"encoder": name}) for name in RESNETS},
     **{f"smp/UnetPlusPlus/{name}": ("unet_plus_plus", {"encoder": name, **NESTED}) for name in SMP},
+    **{
+        f"smp/UnetPlusPlus/{name}": ("unet_plus_plus", {"encoder": name, **NESTED})
+        for name in ("densenet121", "xception")
+    },
     "smp/Unet/mobilenet_v2": ("unet", {"encoder": "mobilenet_v2"}),
     "smp/Unet/tu-mobilenetv3_large_100": ("unet", {"encoder": "mobilenet_v3_large"}),
     "smp/Unet/densenet121": ("unet", {"encoder": "densenet121"}),
