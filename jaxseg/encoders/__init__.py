@@ -14,6 +14,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jaxseg.encoders.alexnet import AlexNet
+from jaxseg.encoders.classifier import Classifier, classifier
 from jaxseg.encoders.densenet import DenseNet
 from jaxseg.encoders.efficientnet_lite import EfficientNetLite
 from jaxseg.encoders.mit import MiT
@@ -71,6 +72,8 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
 
 __all__ = [
     "ENCODERS",
+    "Classifier",
+    "classifier",
     "VGG",
     "AlignedXception",
     "Xception",

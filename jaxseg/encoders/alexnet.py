@@ -33,11 +33,11 @@ class AlexNet(nn.Module):
 
     names: ClassVar[Names] = {
         "torchvision": (
-            (r"features\.0", "conv1"),
-            (r"features\.3", "conv2"),
-            (r"features\.6", "conv3"),
-            (r"features\.8", "conv4"),
-            (r"features\.10", "conv5"),
+            (r"features\.0", "conv1.conv!"),
+            (r"features\.3", "conv2.conv!"),
+            (r"features\.6", "conv3.conv!"),
+            (r"features\.8", "conv4.conv!"),
+            (r"features\.10", "conv5.conv!"),
         )
     }
 

@@ -101,7 +101,9 @@ class MobileNetV3(nn.Module):
 
     def _block(self, i: int, place: Place) -> InvertedResidual:
         kernel_size, width, channels, squeezed, activation, _ = self.rows[i]
-        squeeze = SqueezeExcitation(width=squeezed, gate="hard_sigmoid") if squeezed else None
+        squeeze = None
+        if squeezed:  # without a parent: it is the block's, not the encoder's
+            squeeze = SqueezeExcitation(width=squeezed, gate="hard_sigmoid", parent=None)
         return InvertedResidual(
             channels,
             width=width,

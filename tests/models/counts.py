@@ -118,13 +118,36 @@ FEATURES: dict[str, Row] = {
 }
 """Encoders without their classifier: a key of ``ENCODERS`` and its fields."""
 
+_TORCHVISION = (
+    *("alexnet", "mobilenet_v2", "mobilenet_v3_large"),
+    *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
+    *RESNETS,
+    *("resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"),
+    *(f"densenet{depth}" for depth in (121, 161, 169, 201)),
+)
+CLASSIFIERS: dict[str, Row] = {
+    **{f"encoder/torchvision/{name}": (name, {}) for name in _TORCHVISION},
+    "encoder/timm/legacy_xception": ("xception", {"stem": "valid"}),
+    **{f"encoder/timm/xception{n}": (f"xception{n}", {}) for n in (41, 65, 71)},
+    "encoder/timm/vgg16": ("vgg16", {}),
+    "encoder/timm/resnet50s": ("resnet50", {"stem": "deep"}),
+    "encoder/timm/mobilenetv2_100": ("mobilenet_v2", {}),
+    "encoder/timm/mobilenetv3_large_100": ("mobilenet_v3_large", {}),
+    "encoder/AlexNet-2012(CaffeNet, groups=2)": ("caffenet", {"padding": "paper"}),
+}
+"""Encoders with the classifier of their paper: a key of ``ENCODERS`` and its fields."""
+CLASSIFIERS["encoder/torchvision/alexnet"] = ("alexnet", {"padding": "paper"})
+
 LOGITS_ONLY = r"(pspnet|csail)/.*"
 """Counts whose MACs leave auxiliary heads out: these did not run there, as in evaluation."""
 
 LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"(enet|erfnet|bisenet|fastscnn)/.*", "a compact network, of the next issues or of none"),
     (r"unet/milesial/.*", "GPL code's form: a bias before each norm, or halved by bilinear"),
-    (r"encoder/.*", "not yet here: encoders with their classifiers"),
+    (r"encoder/timm/resnet(50|101)c", "a deep stem of half the width, which is none of ours"),
+    (r"encoder/timm/resnet50d", "average pooling in shortcuts, which is none of our encoders'"),
+    (r"encoder/timm/xception(41|65)p", "the pre-activated form, which is none of ours"),
+    (r"encoder/.*", "encoders that are not here"),
     (r"smp-encoder/.*lite0", "counts a last convolution that it never runs"),
     (r"smp-encoder/.*", "not yet here, or never"),
     (r"smp/Unet(PlusPlus)?/.*", "not yet here: more encoders"),

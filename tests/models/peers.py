@@ -66,6 +66,8 @@ def check(
     @jax.jit
     def run(variables: Any, image: jax.Array) -> dict[str, jax.Array]:
         prediction = model.apply(variables, image, train=False)
+        if isinstance(prediction, jax.Array):  # scores of the image as a whole
+            return {"out": prediction}
         auxiliary = [resize(a, image.shape[1:-1], "linear") for a in prediction.auxiliary]
         return {"out": prediction.logits} | dict(zip(["aux"], auxiliary, strict=False))
 

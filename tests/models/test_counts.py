@@ -14,10 +14,10 @@ from jax.extend.core import jaxpr_as_fun
 from jax.interpreters import partial_eval
 
 from jaxseg import cost
-from jaxseg.encoders import ENCODERS
+from jaxseg.encoders import ENCODERS, classifier
 from jaxseg.models import create
 from tests.conftest import SHARED
-from tests.models.counts import FEATURES, LEFT_OUT, LOGITS_ONLY, NETWORKS
+from tests.models.counts import CLASSIFIERS, FEATURES, LEFT_OUT, LOGITS_ONLY, NETWORKS
 
 
 @functools.cache
@@ -109,8 +109,15 @@ def test_an_encoder_costs_what_the_peers_does(shared, key):
     assert {name: found[name] for name in known} == known
 
 
+@pytest.mark.parametrize("key", CLASSIFIERS)
+def test_an_encoder_with_its_classifier_costs_what_the_peers_does(shared, key):
+    name, fields = CLASSIFIERS[key]
+    model = classifier(ENCODERS[name](**fields))
+    assert counted(model, tuple(counts()[key]["input"])) == known_of(key)
+
+
 def test_every_count_is_compared_or_left_out_for_a_reason(shared):
-    compared = {*NETWORKS, *FEATURES}
+    compared = {*NETWORKS, *FEATURES, *CLASSIFIERS}
     for key in counts():
         left_out = any(re.fullmatch(pattern, key) for pattern, _ in LEFT_OUT)
         assert left_out or key in compared, f"{key}: neither compared nor left out for a reason"
