@@ -26,8 +26,8 @@ def macs(function: Callable, *args: Any) -> int:
     """MACs of one call of ``function``; arrays in ``args`` may be ``jax.ShapeDtypeStruct``.
 
     Counts what is traced: the backward pass of a gradient, each turn of a scan, the dearest
-    branch of a conditional (the branches of a platform choice cost the same), the body of a
-    while loop once. What no result depends on counts nothing: a compiler drops it.
+    branch of a conditional (of a choice by platform the default), the body of a while loop once.
+    What no result depends on counts nothing: a compiler drops it.
     """
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr
     used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
@@ -50,7 +50,9 @@ def _of_equation(equation: core.JaxprEqn) -> int:
         return 0
     inner = [_of_jaxpr(jaxpr) for value in params.values() for jaxpr in _jaxprs(value)]
     if name == "cond":
-        return max(inner)
+        platforms = params.get("branches_platforms") or ()
+        # of a choice by platform the plain form: another may multiply with zeros, or not at all
+        return inner[platforms.index(None)] if None in platforms else max(inner)
     return sum(inner) * params.get("length", 1) if name == "scan" else sum(inner)
 
 
