@@ -25,7 +25,8 @@ class PyramidPooling(nn.Module):
 
     The paper's networks are the defaults. Others differ: ``order`` ``input_last``, and no norm in
     the branch of a single bin (``norm_of_one="none"``: PyTorch cannot train one on a batch of
-    one) in the PSPNet of segmentation_models_pytorch; ``align_corners=False`` in UPerNet's.
+    one) in the PSPNet of segmentation_models_pytorch; ``align_corners=False`` in UPerNet's, whose
+    released code also enlarges before the 1x1 (``reduced="enlarged"``): many times the MACs.
     Any spatial rank. Of equal maxima in a bin (``pool="max"``) each gets its share of the gradient;
     PyTorch gives all of it to the first.
     """
@@ -35,6 +36,7 @@ class PyramidPooling(nn.Module):
     pool: Literal["mean", "max"] = "mean"
     align_corners: bool = True
     order: Literal["input_first", "input_last"] = "input_first"
+    reduced: Literal["pooled", "enlarged"] = "pooled"
     norm: Kind = "batch"
     norm_of_one: Kind | None = None
 
@@ -46,7 +48,7 @@ class PyramidPooling(nn.Module):
         return jnp.concatenate(maps, axis=-1)
 
     def _branch(self, x: Array, bins: int, train: bool) -> Float[Array, "b ..."]:
-        rank, size = x.ndim - 2, x.shape[1:-1]
+        rank = x.ndim - 2
         # In float32: the few pixels cost nothing, a norm of them asks for digits that bfloat16
         # has not, and the gradient of each is a sum over many.
         wide = jnp.promote_types(x.dtype, jnp.float32)
@@ -60,8 +62,14 @@ class PyramidPooling(nn.Module):
             norm=self.norm_of_one or self.norm if bins == 1 else self.norm,
             name=f"bins{bins}",
         )
-        y = conv(pooled, train=train)
-        if bins == 1:
+        if self.reduced == "enlarged":
+            return conv(self._enlarged(pooled, x), train=train)
+        return self._enlarged(conv(pooled, train=train), x)
+
+    def _enlarged(self, y: Array, x: Array) -> Float[Array, "b ..."]:
+        """The bins ``y`` at the size and in the dtype of x."""
+        size = x.shape[1:-1]
+        if y.shape[1:-1] == (1,) * len(size):
             return spread(y, (*x.shape[:-1], y.shape[-1]), x.dtype)
         return resize(y, size, "linear", align_corners=self.align_corners).astype(x.dtype)
 

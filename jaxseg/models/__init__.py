@@ -18,12 +18,15 @@ from jaxseg.models.fc_densenet import FCDenseNet
 from jaxseg.models.fcn import FCN
 from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
+from jaxseg.models.linknet import LinkNet
+from jaxseg.models.pspnet import PSPNet
 from jaxseg.models.segnet import SegNet
 from jaxseg.models.segnet_basic import SegNetBasic
 from jaxseg.models.unet import UNet
 from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
+from jaxseg.models.upernet import UPerNet
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "baseline_unet": BaselineUNet,
@@ -42,12 +45,15 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "fpn": FPN,
     "segnet": SegNet,
     "segnet_basic": SegNetBasic,
+    "linknet": LinkNet,
+    "pspnet": PSPNet,
     "unet": UNet,
     "unet_2015": UNet2015,
     "unet_ensemble": functools.partial(UNetPlusPlus, skips="encoder", mode="ensemble"),
     "unet_multi_output": UNetMultiOutput,
     "unet_plus": functools.partial(UNetPlusPlus, skips="short"),
     "unet_plus_plus": UNetPlusPlus,
+    "upernet": UPerNet,
     "wide_unet": functools.partial(UNet, encoder=Plain((35, 70, 140, 280, 560), norm="none")),
 }
 

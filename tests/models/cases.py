@@ -40,7 +40,7 @@ class Case(NamedTuple):
     """Where so, rounding moves some values to other pixels: half precision is close by the mean."""
 
 
-EITHER = {"plain": {}, "resnet": {}}
+PLAIN = {"plain": {}}
 WIDTHS = {"plain": {}, "resnet": {"widths": (12, 8, 8, 6, 4)}}
 DILATED = {"resnet": {"encoder": ResNet(10, width=4, output_stride=16)}}
 
@@ -54,7 +54,6 @@ CASES: dict[str, Case] = {
         encoders=DILATED,
         sizes=((1, 1), (7, 90)),
     ),
-    "fpn": Case({"width": 8, "branch_width": 4}, encoders=EITHER),
     "deconvnet": FCN_2015._replace(unpools=True),
     "dense_unet": Case({"layers": (1, 2, 1, 1), "growth": 4, "first": 6, "widths": (6, 5)}),
     "fc_densenet56": TIRAMISU,
@@ -71,6 +70,9 @@ CASES: dict[str, Case] = {
     "fcn_alexnet": FCN_2015,
     "segnet": Case({"width": 4}, volume=None, unpools=True),
     "segnet_basic": Case({"widths": (4, 6, 8, 6)}, volume=None, unpools=True),
+    "fpn": Case({"width": 8, "branch_width": 4}, encoders=PLAIN),
+    "linknet": Case({"width": 4, "encoder": Plain((4, 4, 4, 4, 4), convs=1)}),
+    "pspnet": Case({"width": 4, "auxiliary_width": 4, "branch_width": 2}, encoders=PLAIN),
     "unet": Case(encoders=WIDTHS),
     "unet_2015": Case(
         {"widths": (4, 6, 8)},
@@ -83,6 +85,7 @@ CASES: dict[str, Case] = {
     "unet_multi_output": Case(encoders=dict(reversed(WIDTHS.items()))),
     "unet_plus": Case({"encoder": Plain((4, 6)), "width": 4}),
     "unet_plus_plus": Case({"width": 4}, {"plain": {}}),
+    "upernet": Case({"width": 4}, encoders=PLAIN),
     "wide_unet": Case({"encoder": Plain((5, 10), norm="none")}),
 }
 

@@ -6,6 +6,7 @@
 from typing import Any
 
 from jaxseg.encoders import ENCODERS, VGG, Plain, ResNet
+from tests.models import pyramids
 from tests.models.deeplab_counts import DEEPLAB
 
 ALONE = (
@@ -35,7 +36,6 @@ SMP = ("resnet18", "resnet34", "resnet50", "resnet101")
 NESTED = {"nodes": "smp", "width": 16, "upsample": "nearest", "head_kernel": 3}
 """Fields of ``unet_plus_plus`` in segmentation_models_pytorch."""
 
-FPN = {"smooth": "none", "align_corners": True, "dropout": 0.2}
 LEARNT = {"upsample": "learnt"}
 
 
@@ -92,11 +92,7 @@ NETWORKS: dict[str, Row] = {
     "smp/Unet/vgg16": ("unet", after_vgg(16, "none")),
     "smp/Unet/vgg16_bn": ("unet", after_vgg(16, "batch")),
     "smp/Unet/vgg19_bn": ("unet", after_vgg(19, "batch")),
-    **{f"smp/FPN/{name}": ("fpn", {"encoder": name, **FPN}) for name in SMP},
-    "semanticfpn/resnet50": ("fpn", {}),
-    "semanticfpn/resnet101": ("fpn", {"encoder": "resnet101"}),
-    "semanticfpn/resnet50-nosmooth(=SMP)": ("fpn", {"smooth": "none"}),
-    "semanticfpn/resnet101-nosmooth(=SMP)": ("fpn", {"encoder": "resnet101", "smooth": "none"}),
+    **pyramids.NETWORKS,
     **DEEPLAB,
     **{key: ("unet_2015", {}) for key in VALID},
     "unet/same-pad-bn(bias=False)/3in21cls": ("unet", {}),
@@ -138,7 +134,7 @@ CLASSIFIERS: dict[str, Row] = {
 """Encoders with the classifier of their paper: a key of ``ENCODERS`` and its fields."""
 CLASSIFIERS["encoder/torchvision/alexnet"] = ("alexnet", {"padding": "paper"})
 
-LOGITS_ONLY = r"(pspnet|csail)/.*"
+LOGITS_ONLY = r"pspnet/.*"
 """Counts whose MACs leave auxiliary heads out: these did not run there, as in evaluation."""
 
 LEFT_OUT: tuple[tuple[str, str], ...] = (
@@ -155,9 +151,10 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"meetps/segnet", "a norm and a ReLU after the classifier"),
     (r"meetps/(unet|frrn)", "not in our list of networks"),
     (r"torchvision/(deeplab|lraspp).*", "not yet here: DeepLab, pyramids"),
-    (r"caffe/(deeplab|pspnet).*", "not yet here: DeepLab, pyramids"),
+    (r"caffe/deeplab.*", "not yet here: DeepLab, pyramids"),
     (r"(deeplab.*|smp/DeepLab.*|zijundeng)/.*", "not yet here: DeepLab"),
-    (r"(pspnet|csail|refinenet|pan)/.*", "not yet here: pyramids"),
+    (r"csail/.*\+c1(_deepsup)?/.*", "CSAIL's C1 decoder is none of ours"),
+    (r"(refinenet|pan)/.*", "not yet here: pyramids"),
     (r"smp/(FPN|PSPNet|PAN|Linknet|MAnet|UPerNet|Segformer|DPT)/.*", "not yet here: pyramids"),
 )
 """Patterns of counts that are not compared, and why."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from jaxseg.ops import crop, crop_centre, pad_to_multiple
+from jaxseg.ops import crop, crop_centre, pad_to_least, pad_to_multiple
 
 X = jnp.arange(2 * 5 * 8 * 3.0).reshape(2, 5, 8, 3)
 
@@ -22,6 +22,18 @@ def test_padding_reaches_the_next_multiple_with_zeros_at_the_end():
 
 def test_a_size_that_fits_is_left_alone():
     assert pad_to_multiple(X[:, :4], 4).shape == (2, 4, 8, 3)
+
+
+def test_padding_reaches_the_least_size_with_zeros_at_the_end():
+    padded = pad_to_least(X, 7)
+    assert padded.shape == (2, 7, 8, 3)
+    assert (padded[:, :5] == X).all() and (padded[:, 5:] == 0).all()
+
+
+def test_the_least_size_is_found_of_symbols_too():
+    given = jax.ShapeDtypeStruct(export.symbolic_shape("1, n, 3"), jnp.float32)
+    exported = export.export(jax.jit(lambda x: pad_to_least(x, 4)))(given)
+    assert [exported.call(jnp.ones((1, n, 3))).shape[1] for n in (2, 4, 6)] == [4, 4, 6]
 
 
 def test_the_centre_is_cropped_evenly():

@@ -1,0 +1,32 @@
+"""PSPNet: segmentation_models_pytorch's numbers, the feature that is pooled, no padding."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxseg.encoders import ResNet
+from jaxseg.errors import UserError
+from jaxseg.models import create
+from jaxseg.models.pspnet import PSPNet
+from tests.models import peers, pyramids
+
+ENCODER = ResNet(10, width=4, output_stride=8)
+
+
+def test_it_agrees_with_segmentation_models_pytorch(shared):
+    model = create("pspnet", num_classes=5, encoder="resnet50", **pyramids.PSPNET)
+    peers.check(shared / "golden", "smp_pspnet_resnet50", model)
+
+
+def test_a_feature_that_is_not_there_is_refused():
+    model = PSPNet(2, encoder=ENCODER, feature=-5)
+    with pytest.raises(UserError, match="PSPNet.feature=-5: must be from -4 to -1"):
+        jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False))
+
+
+def test_auxiliary_logits_have_the_images_size_and_a_head_of_their_own():
+    model = PSPNet(2, encoder=ENCODER, width=4, auxiliary_width=6)
+    run = lambda: model.init_with_output(jax.random.key(0), jnp.zeros((1, 41, 33, 3)), train=False)  # noqa: E731
+    prediction, variables = jax.eval_shape(run)
+    assert [a.shape for a in prediction.auxiliary] == [(1, 41, 33, 2)]
+    assert variables["params"]["auxiliary_conv"]["conv"]["kernel"].shape == (3, 3, 16, 6)
