@@ -73,11 +73,7 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def counted(model: Any, shape: tuple[int, ...]) -> dict[str, Any]:
     """Parameters and GMACs of one image, traced only."""
-    image = jax.ShapeDtypeStruct(shape, jnp.float32)
-    init = functools.partial(model.init, train=False)
-    variables = jax.eval_shape(init, jax.random.key(0), image)
-    macs = cost.macs(functools.partial(model.apply, train=False), variables, image)
-    return {"parameters": cost.parameters(variables), "macs": macs}
+    return cost.counted(model, jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
 def random_batch(model: Any, size: tuple[int, ...], row: Row) -> Batch:

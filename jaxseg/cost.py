@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 from jax.extend import core
 from jax.interpreters import partial_eval
@@ -32,6 +33,19 @@ def macs(function: Callable, *args: Any) -> int:
     jaxpr = jax.make_jaxpr(function)(*args).jaxpr
     used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
     return _of_jaxpr(used)
+
+
+def counted(module: nn.Module, image: jax.ShapeDtypeStruct) -> dict[str, int]:
+    """``parameters`` of a network or an encoder, and ``macs`` of one call; it is traced once."""
+    found = {}
+
+    def run(image: jax.Array) -> Any:
+        out, variables = module.init_with_output(jax.random.key(0), image, train=False)
+        found["parameters"] = parameters(variables)
+        return out
+
+    found["macs"] = macs(run, image)
+    return found
 
 
 def _of_jaxpr(jaxpr: core.Jaxpr) -> int:

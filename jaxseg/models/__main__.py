@@ -45,11 +45,7 @@ def rows_of(name: str, size: int, classes: int, channels: int) -> list[dict[str,
 def _count(model: nn.Module, size: int, channels: int) -> dict[str, int]:
     size, _ = accepted_size(model, (size, size))
     image = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
-    variables = jax.eval_shape(
-        lambda image: model.init(jax.random.key(0), image, train=False), image
-    )
-    macs = cost.macs(lambda v, image: model.apply(v, image, train=False), variables, image)
-    return {"size": size, "parameters": cost.parameters(variables), "macs": macs}
+    return {"size": size, **cost.counted(model, image)}
 
 
 def main(arguments: Sequence[str]) -> None:
