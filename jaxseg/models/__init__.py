@@ -12,6 +12,7 @@ from jaxseg.errors import UserError, unknown
 from jaxseg.fields import configurable
 from jaxseg.models.baseline_unet import BaselineUNet
 from jaxseg.models.deconvnet import DeconvNet
+from jaxseg.models.deeplab_v3 import DeepLabV3
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus
 from jaxseg.models.dense_unet import DenseUNet
 from jaxseg.models.fc_densenet import FCDenseNet
@@ -41,6 +42,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "fcn8s": functools.partial(FCN2015, form="8s"),
     "fcn8s_at_once": functools.partial(FCN2015, form="8s_at_once"),
     "fcn_alexnet": functools.partial(FCN2015, form="32s", trunk="caffenet"),
+    "deeplab_v3": DeepLabV3,
     "deeplab_v3_plus": DeepLabV3Plus,
     "fpn": FPN,
     "segnet": SegNet,

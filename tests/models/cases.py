@@ -49,6 +49,11 @@ FCN_2015 = Case({"width": 4, "hidden": 6}, volume=None)
 
 CASES: dict[str, Case] = {
     "baseline_unet": Case({"widths": (4, 6)}),
+    "deeplab_v3": Case(
+        {"width": 4, "rates": (2, 4), "auxiliary": "head"},
+        encoders=DILATED,
+        sizes=((1, 1), (7, 90)),
+    ),
     "deeplab_v3_plus": Case(
         {"width": 4, "low_level_width": 3, "rates": (2, 4), "decoder_convs": 1},
         encoders=DILATED,

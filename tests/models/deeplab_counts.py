@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from jaxseg.encoders import ResNet
+import flax.linen as nn
+
+from jaxseg.encoders import ResNet, create
 
 Row = tuple[str, dict[str, Any]]
 
@@ -30,4 +32,61 @@ def _v3_plus() -> dict[str, Row]:
     return rows
 
 
-DEEPLAB: dict[str, Row] = {**_v3_plus()}
+TF_XCEPTION = {
+    "deeplabv3plus/TF-xception65/os16": ("xception65", 16, {}),
+    "deeplabv3plus/TF-xception65/os8": ("xception65", 8, {}),
+    "deeplabv3plus/TF-xception65/os16 plain-conv ASPP+decoder": (
+        "xception65",
+        16,
+        {"form": "standard"},
+    ),
+    "deeplabv3plus/TF-xception41/os16": ("xception41", 16, {}),
+}
+
+
+def _tf() -> dict[str, Row]:
+    return {
+        key: ("deeplab_v3_plus", {"encoder": create(name, output_stride=stride), **fields})
+        for key, (name, stride, fields) in TF_XCEPTION.items()
+    }
+
+
+V3 = {"context_convs": 1, "order": "torch", "dropout": 0.5}
+"""DeepLab v3 of torchvision and segmentation_models_pytorch, but for corners and rates."""
+
+
+def _v3() -> dict[str, Row]:
+    def row(encoder: nn.Module, **fields: Any) -> Row:
+        return "deeplab_v3", {"encoder": encoder, **fields}
+
+    rows = {}
+    for depth in (50, 101):
+        resnet = {s: ResNet(depth, output_stride=s) for s in STRIDES}
+        deep = {s: ResNet(depth, output_stride=s, stem="deep") for s in STRIDES}
+        for size in ("", "@512"):
+            rows[f"torchvision/deeplabv3_resnet{depth}{size}"] = row(resnet[8], **V3)
+        aux = row(resnet[8], **V3, auxiliary="head")
+        rows[f"torchvision/deeplabv3_resnet{depth}+aux"] = aux
+        rows[f"smp/DeepLabV3/resnet{depth} os16"] = row(resnet[16], **V3)
+        rows[f"deeplabv3/paper/resnet{depth}-7x7stem/os16"] = row(resnet[16])
+        for stride in STRIDES:
+            strided = ResNet(depth, output_stride=stride, strided="1x1")
+            rows[f"deeplabv3/kazuto/resnet{depth}/os{stride}"] = row(strided)
+            rows[f"deeplab/VainF/deeplabv3_resnet{depth}/os{stride}"] = row(resnet[stride], **V3)
+            rows[f"deeplabv3/paper-TF/resnet{depth}/os{stride}"] = row(deep[stride])
+    for depth in DEPTHS:
+        rows[f"smp/DeepLabV3/resnet{depth}"] = row(ResNet(depth, output_stride=8), **V3)
+    for name in ("mobilenet_v2", "xception65"):
+        key = name.replace("xception", "tu-xception")
+        rows[f"smp/DeepLabV3/{key}"] = row(create(name, output_stride=8), **V3)
+    encoder = ResNet(101, output_stride=16, stem="deep")
+    for count in (1, 2, 3):
+        key = f"deeplabv3/cascaded-resnet101-block{4 + count}/os16"
+        rows[key] = row(encoder, context="cascade", cascade=count)
+    mobile = create("mobilenet_v3_large", output_stride=16)
+    for size in ("", "@512"):
+        rows[f"torchvision/deeplabv3_mobilenet_v3_large{size}"] = row(mobile, **V3)
+    return rows
+
+
+DEEPLAB: dict[str, Row] = {**_v3_plus(), **_v3(), **_tf()}
