@@ -97,10 +97,10 @@ PEER = "peer"
 SMP = "segmentation_models_pytorch"
 
 
-def smp(model: str, arch: str, encoder: str, *, smoke: int = 64, **fields: Any) -> Case:
-    """A row of a network that segmentation_models_pytorch has as well."""
-    theirs = {"library": SMP, "arch": arch, "encoder_name": encoder}
-    return peer(create(model, num_classes=21, encoder=encoder, **fields), theirs, smoke)
+def smp(model: str, arch: str, name: str, *, smoke: int = 64, **fields: Any) -> Case:
+    """A row of a network that segmentation_models_pytorch has as well, on an encoder by name."""
+    theirs = {"library": SMP, "arch": arch, "encoder_name": name}
+    return peer(create(model, num_classes=21, **{"encoder": name, **fields}), theirs, smoke)
 
 
 def torchvision(model: str, arch: str, *, smoke: int = 64, **fields: Any) -> Case:
@@ -115,12 +115,42 @@ def peer(model: nn.Module, theirs: dict[str, Any], smoke: int) -> Case:
     return Case(model, PEER, {**theirs, "classes": 21}, sizes)
 
 
+DILATED = {stride: ResNet(50, output_stride=stride) for stride in (8, 16)}
+NESTED = {"nodes": "smp", "width": 16, "upsample": "nearest", "head_kernel": 3}
 FPN = {"smooth": "none", "align_corners": True, "dropout": 0.0}
+V3 = {"context_convs": 1, "order": "torch", "dropout": 0.0}
+V3_PLUS = {**V3, "form": "community", "decoder_convs": 1, "rates": (12, 24, 36)}
+UPERNET = {"width": 256, "reduced": "pooled", "feature_norm": "layer", "align_corners": True}
+PSPNET = {
+    "feature": -3,
+    "auxiliary": "none",
+    "order": "input_last",
+    "norm_of_one": "none",
+    "fusion_kernel": 1,
+    "head_kernel": 3,
+    "dropout": 0.0,
+}
 
 PEERS = {
     "smp_unet_resnet50": smp("unet", "Unet", "resnet50"),
+    "smp_unet_mobilenet_v2": smp("unet", "Unet", "mobilenet_v2"),
+    "smp_unetplusplus_resnet34": smp("unet_plus_plus", "UnetPlusPlus", "resnet34", **NESTED),
     "smp_fpn_resnet50": smp("fpn", "FPN", "resnet50", **FPN),
+    "smp_pspnet_resnet50": smp("pspnet", "PSPNet", "resnet50", **PSPNET),
+    "smp_linknet_resnet34": smp("linknet", "Linknet", "resnet34", form="smp"),
+    "smp_upernet_resnet34": smp("upernet", "UPerNet", "resnet34", **UPERNET),
+    "smp_deeplabv3_resnet50": smp("deeplab_v3", "DeepLabV3", "resnet50", encoder=DILATED[8], **V3),
+    "smp_deeplabv3plus_resnet50": smp(
+        "deeplab_v3_plus", "DeepLabV3Plus", "resnet50", encoder=DILATED[16], **V3_PLUS
+    ),
     "tv_fcn_resnet50": torchvision("fcn", "fcn_resnet50", dropout=0.0),
+    "tv_deeplabv3_resnet50": torchvision(
+        "deeplab_v3",
+        "deeplabv3_resnet50",
+        encoder=ResNet(50, output_stride=8, dilated="after_first"),
+        align_corners=False,
+        **V3,
+    ),
 }
 """Networks of segmentation_models_pytorch and torchvision, by the library's names."""
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxseg.encoders import ResNet
+from jaxseg.encoders import AlignedXception
 from jaxseg.errors import UserError
 from jaxseg.layers import ASPP, ConvNorm, Head, Kind
 from jaxseg.layers.aspp import Form, Order, formed, rates_at
@@ -65,7 +65,7 @@ class DeepLabV3Plus(nn.Module):
     }
 
     num_classes: int
-    encoder: nn.Module = ResNet(50, output_stride=16)
+    encoder: nn.Module = AlignedXception(output_stride=16)
     context: Literal["aspp", "dpc"] = "aspp"
     rates: tuple[int, ...] = (6, 12, 18)
     form: Form = "deeplab"
