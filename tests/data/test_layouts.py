@@ -22,4 +22,4 @@ def test_every_data_set_of_the_page_is_one(tiny, call):
 
 def test_the_page_has_every_data_set_for_files_of_ones_own():
     named = {call.partition("(")[0] for call in CALLS}
-    assert named == {"COCO", "Folder", "NNUNet", "Region", "TFDS", "Table"}
+    assert named == {"COCO", "Folder", "NNUNet", "Region", "TFDS", "Table", "VOC2012"}
