@@ -14,8 +14,7 @@ The kernel of places is exact: it is a product of one matrix an axis. That of co
 the paper's permutohedral lattice (Adams, Baek, Davis 2010), which is an approximation, linear in
 the number of pixels. Measured on two CPU cores (``benchmarks/crf.py``, 21 classes, ten iterations):
 0.19 s by the lattice and 0.57 s by all pairs for 64 x 64, 99.9 % of labels alike; 7.3 s by the
-lattice for 512 x 512, where all pairs would take forty minutes. pydensecrf, in C++, takes 0.55 s
-for 500 x 375 on such a processor.
+lattice for 512 x 512.
 """
 
 import functools
@@ -119,6 +118,7 @@ def with_messages(
     near = _normalised(_by_place((h, w), how.place), how, mask)
     if how.kernel == "exact":
         return run(near, _normalised(_exact(features), how, mask))
+    _check_room((w / how.far, h / how.far, *(255 / how.colour,) * image.shape[-1]))
     lattice = _lattice(features)
     few, many = (
         functools.partial(_on_lattice, lattice, room) for room in (h * w, lattice.numbers.size)
@@ -128,6 +128,19 @@ def with_messages(
         lambda: run(near, _normalised(few(), how, mask)),
         lambda: run(near, _normalised(many(), how, mask)),
     )
+
+
+def _check_room(largest: tuple[float, ...]) -> None:
+    """Refuse features up to ``largest`` whose keys would not fit in 16 bits."""
+    d = len(largest)
+    scale = [math.sqrt(2 / 3) * (d + 1) / math.sqrt((i + 1) * (i + 2)) for i in range(d)]
+    scaled = [f * s for f, s in zip(largest, scale, strict=True)]
+    furthest = sum(scaled) + max(j * f for j, f in enumerate(scaled, start=1)) + 2 * (d + 1)
+    if furthest >= 2**15:
+        raise UserError(
+            "crf: far and colour are too small for the lattice on images of this size; use "
+            'larger ones, or kernel="exact"'
+        )
 
 
 def _normalised(run: Filter, how: DenseCRF, mask: Array) -> Filter:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -95,3 +96,11 @@ def test_no_iteration_leaves_the_logits():
 def test_impossible_values_are_refused(fields):
     with pytest.raises(UserError, match=f"crf.{next(iter(fields))}="):
         DenseCRF(**fields)
+
+
+@pytest.mark.parametrize("fields", [{"colour": 0.05}, {"far": 1e-3}])
+def test_deviations_whose_lattice_would_not_fit_are_refused(fields):
+    logits, image = jnp.zeros((1, 8, 8, 2)), jnp.zeros((1, 8, 8, 3))
+    with pytest.raises(UserError, match="too small for the lattice"):
+        DenseCRF(**fields)(logits, image)
+    assert DenseCRF(**fields, kernel="exact", iterations=1)(logits, image).shape == logits.shape
