@@ -11,6 +11,8 @@ if version("jaxlib").startswith("0.10."):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
+# pytest-xdist's workers inherit one order of sets, so that all of them collect the same tests.
+os.environ.setdefault("PYTHONHASHSEED", "0")
 
 import jax  # noqa: E402
 import matplotlib  # noqa: E402

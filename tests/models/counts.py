@@ -28,7 +28,7 @@ Row = tuple[str, dict[str, Any]]
 """A key of ``MODELS`` and the fields of the network; classes and size are the count's."""
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-VALID = {"unet/original-2015/1in2cls", "unet/original-2015/3in2cls", "unet/original-2015/3in21cls"}
+VALID = ("unet/original-2015/1in2cls", "unet/original-2015/3in2cls", "unet/original-2015/3in21cls")
 
 SMP = ("resnet18", "resnet34", "resnet50", "resnet101")
 """Encoders with which segmentation_models_pytorch's other networks were counted."""
