@@ -61,6 +61,8 @@ class DenseCRF:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         require(self.iterations >= 0, "crf.iterations", self.iterations, "at least 0")
+        for name in ("weight_place", "weight"):
+            require(getattr(self, name) >= 0, f"crf.{name}", getattr(self, name), "at least 0")
         for name in ("place", "far", "colour"):
             require(getattr(self, name) > 0, f"crf.{name}", getattr(self, name), "above 0")
 

@@ -17,6 +17,7 @@ from jax import export as jax_export
 from jaxseg import checkpoint, command, disk
 from jaxseg.crf import DenseCRF, check_rank
 from jaxseg.crf_option import add_crf, crf_of
+from jaxseg.data import Unit
 from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment
 from jaxseg.types import ValidConvolutions, output_size, strides_of
@@ -106,6 +107,8 @@ def export(
     image_shape, *given = (", ".join(map(str, array.shape)) for array in arrays)
     names = ["probabilities"] if len(given) == 1 else _names(exported)
     notes = experiment.data.normalize.scale
+    if getattr(predictor, "crf", None) is not None and notes != Unit().scale:
+        notes += "; its CRF takes the values as colours of 0 to 255, so others must be scaled"
     if experiment.data.prepare:
         notes += f", prepared as data.prepare={experiment.data.prepare} would (it does not)"
     if all(isinstance(n, int) for n in exported.in_avals[0].shape[1:]):

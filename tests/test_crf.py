@@ -92,7 +92,9 @@ def test_no_iteration_leaves_the_logits():
     np.testing.assert_array_equal(run(LOGITS[None], IMAGE[None]), LOGITS[None])
 
 
-@pytest.mark.parametrize("fields", [{"iterations": -1}, {"place": 0.0}, {"colour": -1.0}])
+@pytest.mark.parametrize(
+    "fields", [{"iterations": -1}, {"place": 0.0}, {"colour": -1.0}, {"weight": -1.0}]
+)
 def test_impossible_values_are_refused(fields):
     with pytest.raises(UserError, match=f"crf.{next(iter(fields))}="):
         DenseCRF(**fields)

@@ -11,7 +11,7 @@ from PIL import Image
 from jaxseg import evaluate, export, predict, record
 from jaxseg.crf import DenseCRF
 from jaxseg.crf_option import crf_of
-from jaxseg.data import Hippocampus, Synthetic
+from jaxseg.data import Hippocampus, Synthetic, ZScore
 from jaxseg.errors import UserError
 from jaxseg.experiment import check
 from jaxseg.predictor import Segment
@@ -45,6 +45,14 @@ def test_predict_and_export_go_over_what_the_network_says(run, tmp_path):
     artifact = export.export(run, tmp_path / "a", crf=CRF, platforms=("cpu",))
     call = jax.export.deserialize(bytearray(artifact.path.read_bytes())).call
     np.testing.assert_allclose(call(colours / 255)[0], known, atol=1e-5)
+
+
+def test_an_artifact_says_of_which_colours_its_crf_is(tmp_path):
+    dataset = Synthetic(size=(32, 32), count=(2, 2, 2), radius=(3.0, 5.0))
+    run = made_run(tmp_path / "run", dataset, normalize=ZScore(), loss=False)
+    written = export.export(run, tmp_path / "a", crf=CRF, platforms=("cpu",))
+    assert "colours of 0 to 255" in written.notes
+    assert "colours" not in export.export(run, tmp_path / "b", platforms=("cpu",)).notes
 
 
 def test_pixels_that_fill_the_bucket_say_nothing(run, tmp_path):
