@@ -20,8 +20,8 @@ import jax
 
 from benchmarks import timing
 from jaxseg import config, process
+from jaxseg.compiled import compile_step, init
 from jaxseg.experiment import Checkpoints, Experiment
-from jaxseg.session import compile_step, init
 from jaxseg.train import train
 
 

@@ -19,6 +19,7 @@ import jax
 
 from benchmarks import timing
 from jaxseg import config, process
+from jaxseg.compiled import compile_step, init
 from jaxseg.encoders import Plain
 from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.losses import (
@@ -33,7 +34,6 @@ from jaxseg.losses import (
     Ramp,
 )
 from jaxseg.recipes import Supervised
-from jaxseg.session import compile_step, init
 from jaxseg.train import train
 
 CONFIG = Path("configs/unet_isbi2012.py")

@@ -26,13 +26,13 @@ import numpy as np
 
 from benchmarks import timing
 from jaxseg import cost, sharding
+from jaxseg.compiled import compile_step
 from jaxseg.data import Data, Synthetic
 from jaxseg.encoders import Plain
 from jaxseg.errors import first_line
 from jaxseg.experiment import Experiment
 from jaxseg.models import UNet
 from jaxseg.recipes import Supervised
-from jaxseg.session import compile_step
 from jaxseg.sharding import MeshShape
 from jaxseg.types import Batch
 

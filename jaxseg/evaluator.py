@@ -43,6 +43,10 @@ class Sample(NamedTuple):
     worst: bool = False
 
 
+Evaluate = Callable[..., tuple[Evaluated, list[Sample]]]
+"""``(variables, samples=n)`` -> scores of the validation split; the first and the worst n cases."""
+
+
 class Evaluator:
     """Scores variables on one split, exact over ragged last batches.
 

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,9 +12,8 @@ import numpy as np
 
 from jaxseg import disk
 from jaxseg.errors import UserError, first_line
-from jaxseg.evaluator import Sample
+from jaxseg.evaluator import Evaluate, Sample
 from jaxseg.experiment import Experiment
-from jaxseg.metrics import Evaluated
 from jaxseg.progress import Progress
 from jaxseg.report import Pace, check_trackers, environment, fetched, write_batch, write_samples
 from jaxseg.step import TrainState
@@ -35,9 +34,6 @@ FINITE = {"loss": "loss", "gradient_norm": "gradient"}
 
 After a gradient of NaN the parameters are NaN: a checkpoint of that step would pass for a good one.
 """
-
-Evaluate = Callable[..., tuple[Evaluated, list[Sample]]]
-"""``(variables, samples=n)`` -> scores of the validation split; the first and the worst n cases."""
 
 
 @runtime_checkable

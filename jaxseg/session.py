@@ -5,39 +5,25 @@ All of it is made, and refused, before anything is written.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
-from jaxseg import checkpoint, config, cost, fields, process, record, report, sharding
+from jaxseg import checkpoint, config, cost, fields, init_from, record, report, sharding
+from jaxseg.compiled import Compiled, compile_step, init
 from jaxseg.data import Auto, Data, train_batches
-from jaxseg.errors import UserError, first_line
-from jaxseg.evaluator import Evaluator
+from jaxseg.errors import UserError
+from jaxseg.evaluator import Evaluate, Evaluator
 from jaxseg.experiment import Experiment
 from jaxseg.overrides import overridden
 from jaxseg.progress import Progress
 from jaxseg.step import TrainState
 from jaxseg.types import Batch
 from jaxseg.workdir import EXPERIMENT
-
-
-class Compiled(NamedTuple):
-    """A training step for the batches of one shape."""
-
-    step: Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
-    """Jitted; it donates the state."""
-    place: Callable[[Batch], Batch]
-    """Puts this process's rows on the mesh."""
-    abstract: TrainState
-    """Shapes, dtypes and shardings of the state."""
-
-    def ahead(self, example: Batch) -> "Compiled":
-        """The step compiled now, not at its first call; ``step.memory_analysis()`` then tells."""
-        traced: Any = self.step
-        return self._replace(step=traced.lower(self.abstract, self.place(example)).compile())
 
 
 def experiment_of(
@@ -79,7 +65,7 @@ def begun(experiment: Experiment, workdir: Path) -> Experiment | None:
     return record.read_json(path, classes=fields.classes_in(experiment))
 
 
-def open_batches(experiment: Experiment, mesh: Mesh) -> Any:
+def _batches(experiment: Experiment, mesh: Mesh) -> Any:
     """This process's rows of the batches of the data and its streams, from the first one on."""
     sizes = {f"streams.{name}.batch_size": experiment.rows_of(name) for name in experiment.streams}
     for name, size in {"batch_size": experiment.batch_size, **sizes}.items():
@@ -93,7 +79,7 @@ def open_batches(experiment: Experiment, mesh: Mesh) -> Any:
     )
 
 
-def validates(experiment: Experiment) -> bool:
+def _validates(experiment: Experiment) -> bool:
     """Whether cases are held back to be scored; a data set says ``validation=0.0`` to have none."""
     if getattr(experiment.data.dataset, "validation", None) != 0.0:
         return True
@@ -107,7 +93,7 @@ def validates(experiment: Experiment) -> bool:
     return False
 
 
-def first_of(batches: Any) -> Batch:
+def _first_of(batches: Any) -> Batch:
     """The next batch, which stays the next one."""
     before = batches.get_state()
     example = next(batches)
@@ -115,94 +101,100 @@ def first_of(batches: Any) -> Batch:
     return example
 
 
-def compile_step(experiment: Experiment, mesh: Mesh, example: Batch) -> Compiled:
-    """The step for batches like ``example``, traced, so that the first call finds the trace.
+@dataclass(frozen=True)
+class Session:
+    """A run before its first step: everything here was checked, and nothing was written."""
 
-    Raises UserError for rows that the mesh would split with wrong gradients, and for a network or a
-    loss that cannot take the images. To be called under ``jax.set_mesh(mesh)``.
-    """
-    for batch in (example, *(example.streams or {}).values()):
-        sharding.check_rows(mesh, experiment.recipe.model, batch.image.shape[1:-1])
-    recipe, shapes = experiment.scheduled, _global(example, experiment)
-    with _traceable():
-        abstract = jax.eval_shape(lambda: recipe.init(jax.random.key(experiment.seed), shapes))
-    placed = sharding.of_state(mesh, abstract), sharding.of_batch(mesh, shapes)
-    step = jax.jit(
-        lambda state, batch: recipe.step(state, batch),
-        in_shardings=placed,
-        out_shardings=(placed[0], sharding.replicated(mesh)),
-        donate_argnums=0,
-        compiler_options=process.compiler_options(),
-    )
-    abstract, batch = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), (abstract, shapes), placed
-    )
-    with _traceable():
-        step.trace(abstract, batch)
-    return Compiled(step, lambda batch: sharding.put(mesh, batch, shapes), abstract)
+    experiment: Experiment
+    mesh: Mesh
+    batches: Any
+    """This process's rows, from the batch of the next step on."""
+    example: Batch
+    compiled: Compiled
+    evaluator: Evaluate | None
+    """None where nothing is scored."""
+    state: TrainState
+    """That of the checkpoint that the run goes on from; before step 1, shapes alone."""
+    progress: Progress
+    taken: Mapping[str, init_from.Taken]
+    """What `init_from` gives to the state of step 0."""
 
+    def announced(self, say: Callable[[str], None]) -> Compiled:
+        """The step compiled ahead; what is known is said before, what the compiler asks for after.
 
-def opening(
-    experiment: Experiment,
-    mesh: Mesh,
-    batches: Any,
-    evaluator: Any,
-    state: TrainState,
-    progress: Progress,
-) -> list[str]:
-    """What is known of a run before its step is compiled, in lines for the log.
+        Only the first process says anything.
+        """
+        primary = jax.process_index() == 0
+        for line in self._known() if primary else ():
+            say(line)
+        with report.clock("compiling", shown=primary) as clock:
+            compiled = self.compiled.ahead(self.example)
+        for line in report.compiled_lines(compiled.step, clock.seconds) if primary else ():
+            say(line)
+        return compiled
 
-    Labels are counted on the first process alone, before the first step alone.
-    """
-    cases = {"train": batches.cases}
-    if isinstance(evaluator, Evaluator):
-        cases["validation"] = len(evaluator)
-    new = progress.step == 0 and jax.process_index() == 0
-    lines = report.opening_lines(
-        mesh,
-        cases,
-        batches.shares() if new else None,
-        experiment.data.dataset.class_names,
-        cost.parameters(experiment.recipe.variables(state)),
-    )
-    lines += batches.scale_lines() if new else []
-    if evaluator is None:
-        lines.append(
-            "no validation, by data.dataset.validation=0.0: nothing is scored, and the latest "
-            "checkpoint is the one to load"
+    def first_state(self) -> TrainState:
+        """The state that the first step takes, on the mesh."""
+        if self.progress.step > 0:
+            return self.state
+        state = init(self.experiment, self.mesh, self.example)
+        return init_from.put(self.experiment, state, self.taken)
+
+    def _known(self) -> list[str]:
+        """What is known, in lines for the log; labels are counted before step 1 alone."""
+        cases = {"train": self.batches.cases}
+        if isinstance(self.evaluator, Evaluator):
+            cases["validation"] = len(self.evaluator)
+        new = self.progress.step == 0
+        lines = report.opening_lines(
+            self.mesh,
+            cases,
+            self.batches.shares() if new else None,
+            self.experiment.data.dataset.class_names,
+            cost.parameters(self.experiment.recipe.variables(self.state)),
         )
-    return lines
+        lines += self.batches.scale_lines() if new else []
+        if self.evaluator is None:
+            lines.append(
+                "no validation, by data.dataset.validation=0.0: nothing is scored, and the latest "
+                "checkpoint is the one to load"
+            )
+        return [*lines, *(f"init_from.{name}: {of}" for name, of in self.taken.items())]
 
 
-def announced(
-    compiled: Compiled, example: Batch, lines: Sequence[str], say: Callable[[str], None]
-) -> Compiled:
-    """The step compiled ahead; ``lines`` are said before, and after it what the compiler asks for.
+@contextlib.contextmanager
+def opened(
+    experiment: Experiment,
+    workdir: Path,
+    *,
+    resume: bool = False,
+    evaluator: Evaluate | None = None,
+    classes: Iterable[type] = (),
+    verify: bool = True,
+) -> Iterator[Session]:
+    """Data, step and state of a run, under its mesh; the batches are closed at the end.
 
-    Only the first process says anything.
+    ``evaluator=None`` is the run's own. ``resume``, ``classes`` and ``verify`` are those of
+    `jaxseg.train.train`. UserError for an experiment or a checkpoint that cannot be used.
     """
-    primary = jax.process_index() == 0
-    for line in lines if primary else ():
-        say(line)
-    with report.clock("compiling", shown=primary) as clock:
-        compiled = compiled.ahead(example)
-    for line in report.compiled_lines(compiled.step, clock.seconds) if primary else ():
-        say(line)
-    return compiled
+    mesh = experiment.mesh.build()
+    with contextlib.closing(_batches(experiment, mesh)) as batches, jax.set_mesh(mesh):
+        if evaluator is None and _validates(experiment):
+            evaluator = Evaluator(experiment, mesh)
+        example = _first_of(batches)
+        compiled = compile_step(experiment, mesh, example)
+        if isinstance(evaluator, Evaluator):
+            evaluator.check(experiment.recipe.variables(compiled.abstract))
+        state, progress = compiled.abstract, Progress()
+        if resume:
+            state, progress = _restored(workdir, state, batches, experiment.steps, verify=verify)
+        taken = init_from.taken(experiment, state, classes) if progress.step == 0 else {}
+        yield Session(
+            experiment, mesh, batches, example, compiled, evaluator, state, progress, taken
+        )
 
 
-def init(experiment: Experiment, mesh: Mesh, example: Batch) -> TrainState:
-    """The state of step 0, on the mesh; random bits do not depend on the mesh."""
-    recipe, shapes = experiment.scheduled, _global(example, experiment)
-
-    def create() -> TrainState:
-        return recipe.init(jax.random.key(experiment.seed), shapes)
-
-    placed = sharding.of_state(mesh, jax.eval_shape(create))
-    return jax.jit(create, out_shardings=placed)()
-
-
-def restored(
+def _restored(
     workdir: Path, abstract: TrainState, batches: Any, last: int, *, verify: bool = True
 ) -> tuple[TrainState, Progress]:
     """The newest checkpoint's state and progress, the data iterator set to its batch.
@@ -219,29 +211,3 @@ def restored(
     state, progress = checkpoint.restore(workdir, found[-1], abstract, verify=verify)
     batches.set_state(progress.data)
     return state, progress
-
-
-def _global(example: Batch, experiment: Experiment) -> Batch:
-    """Shapes and dtypes of the batch of all processes."""
-
-    def whole(batch: Batch, rows: int) -> Batch:
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype), batch)
-
-    streams = example.streams or {}
-    of_streams = {name: whole(batch, experiment.rows_of(name)) for name, batch in streams.items()}
-    main = whole(example._replace(streams=None), experiment.batch_size)
-    return main._replace(streams=of_streams or None)
-
-
-@contextlib.contextmanager
-def _traceable() -> Iterator[None]:
-    """What a network or a loss says of fields and sizes that it cannot take, as one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # layers raise what they like
-        raise UserError(
-            f"recipe: the network or a loss cannot be built for these images and options: "
-            f"{type(error).__name__}: {first_line(error)} (--debug shows where)"
-        ) from error

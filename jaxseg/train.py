@@ -9,15 +9,15 @@ from typing import Any
 
 import jax
 
-from jaxseg import command, config, init_from, process, record, report, session
+from jaxseg import command, config, process, record, report, session
 from jaxseg import workdir as folder
 from jaxseg.checkpoint import Saver
+from jaxseg.compiled import Compiled
 from jaxseg.errors import UserError
-from jaxseg.evaluator import Evaluator
+from jaxseg.evaluator import Evaluate
 from jaxseg.experiment import Experiment, check
-from jaxseg.loop import Evaluate, Loop, Saves, Writer, check_writer
+from jaxseg.loop import Loop, Saves, Writer, check_writer
 from jaxseg.profiler import Profiler, steps_of
-from jaxseg.progress import Progress
 from jaxseg.report import Report
 from jaxseg.step import TrainState
 
@@ -55,78 +55,66 @@ def train(
     check_writer(writer, log)
     before = session.begun(experiment, workdir) if resume else None
     experiment = session.fitted(experiment, before)
-    mesh = experiment.mesh.build()
     with contextlib.ExitStack() as stack:
-        primary = jax.process_index() == 0
+        enter, primary = stack.enter_context, jax.process_index() == 0
         if primary and not dry_run:
-            stack.enter_context(folder.locked(workdir))
+            enter(folder.locked(workdir))
         folder.admit(experiment, workdir, resume=resume, overwrite=overwrite)
-        batches = session.open_batches(experiment, mesh)
-        stack.callback(batches.close)
-        if evaluator is None and session.validates(experiment):
-            evaluator = Evaluator(experiment, mesh)
-        example = session.first_of(batches)
-        stack.enter_context(jax.set_mesh(mesh))
-        compilations = stack.enter_context(process.count_compilations())
-        compiled = session.compile_step(experiment, mesh, example)
-        state = compiled.abstract
-        if isinstance(evaluator, Evaluator):
-            evaluator.check(experiment.recipe.variables(state))
-        progress, taken = Progress(), {}
-        if resume:
-            state, progress = session.restored(
-                workdir, state, batches, experiment.steps, verify=verify
+        compilations = enter(process.count_compilations())
+        run = enter(
+            session.opened(
+                experiment,
+                workdir,
+                resume=resume,
+                evaluator=evaluator,
+                classes=classes,
+                verify=verify,
             )
-        if progress.step == 0:
-            taken = init_from.taken(experiment, state, classes)
+        )
+        first = run.progress.step + 1
         profiler = Profiler(profile, workdir / folder.PROFILE)
-        profiler.check(progress.step, experiment.steps)
+        profiler.check(run.progress.step, experiment.steps)
         stack.callback(profiler.close)
-        lines = session.opening(experiment, mesh, batches, evaluator, state, progress)
-        lines += [f"init_from.{name}: {of}" for name, of in taken.items()]
         say, began = writer.message if writer else report.say, time.perf_counter()
-        compiled = session.announced(compiled, example, lines, say)
+        compiled = run.announced(say)
         if dry_run:
-            return {"step": progress.step}
+            return {"step": run.progress.step}
 
         trackers = report.open_trackers(
             log if primary else (), workdir, record.to_json(experiment), resume=resume
         )
         folder.clear(workdir, overwrite=overwrite)
-        saver = saver or stack.enter_context(Saver(workdir, experiment.checkpoint))
+        saver = saver or enter(Saver(workdir, experiment.checkpoint))
         if primary:
             record.write_json(experiment, workdir / folder.EXPERIMENT)
-        writer = writer or stack.enter_context(
+        writer = writer or enter(
             Report(
                 workdir,
                 total_steps=experiment.steps,
-                resume_step=progress.step,
+                resume_step=run.progress.step,
                 enabled=primary,
                 best=experiment.checkpoint.best,
                 trackers=trackers,
             )
         )
-        if progress.step == 0:
-            state = session.init(experiment, mesh, example)
-            state = init_from.put(experiment, state, taken)
-            if primary:
-                batches.intensities().write(workdir / folder.INTENSITIES)
-        loop = Loop(experiment, workdir, progress, evaluator, writer, saver, began=began)
-        stopping = stack.enter_context(process.stop_requests())
-        stack.enter_context(jax.transfer_guard("disallow"))  # an array moved by mistake ends here
+        state = run.first_state()
+        if primary and first == 1:
+            run.batches.intensities().write(workdir / folder.INTENSITIES)
+        loop = Loop(experiment, workdir, run.progress, run.evaluator, writer, saver, began=began)
+        stopping = enter(process.stop_requests())
+        enter(jax.transfer_guard("disallow"))  # an array moved by mistake ends here
 
         def ends(number: int) -> str | None:
             return stopping(number) or ("until" if number == until else None)
 
-        first = progress.step + 1
-        stopped = _steps(first, experiment, compiled, state, batches, loop, profiler, ends)
+        stopped = _steps(first, experiment, compiled, state, run.batches, loop, profiler, ends)
         return loop.summary(compilations, stopped)
 
 
 def _steps(
     first: int,
     experiment: Experiment,
-    compiled: session.Compiled,
+    compiled: Compiled,
     state: TrainState,
     batches: Any,
     loop: Loop,
@@ -154,7 +142,7 @@ def _steps(
 
 def _step(
     number: int,
-    compiled: session.Compiled,
+    compiled: Compiled,
     state: TrainState,
     batches: Any,
     loop: Loop,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxseg import checkpoint, record, report
+from jaxseg.compiled import compile_step, init
 from jaxseg.data import Data, Synthetic
 from jaxseg.encoders import Plain
 from jaxseg.errors import UserError
@@ -21,7 +22,6 @@ from jaxseg.metrics import Confusion, Evaluated
 from jaxseg.models import UNet
 from jaxseg.optimizers import SGD, Constant
 from jaxseg.process import count_compilations, stop_requests
-from jaxseg.session import compile_step, init
 from jaxseg.sharding import MeshShape
 from jaxseg.train import train
 
