@@ -11,6 +11,7 @@ from jaxseg.encoders import Plain
 from jaxseg.errors import UserError, unknown
 from jaxseg.fields import configurable
 from jaxseg.models.baseline_unet import BaselineUNet
+from jaxseg.models.ce_net import CENet
 from jaxseg.models.deconvnet import DeconvNet
 from jaxseg.models.deeplab_v3 import DeepLabV3
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus
@@ -21,6 +22,7 @@ from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.pspnet import PSPNet
+from jaxseg.models.refinenet import RefineNet
 from jaxseg.models.segnet import SegNet
 from jaxseg.models.segnet_basic import SegNetBasic
 from jaxseg.models.unet import UNet
@@ -31,6 +33,7 @@ from jaxseg.models.upernet import UPerNet
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "baseline_unet": BaselineUNet,
+    "ce_net": CENet,
     "deconvnet": DeconvNet,
     "dense_unet": DenseUNet,
     "fc_densenet56": functools.partial(FCDenseNet, layers=(4,) * 6, growth=12),
@@ -49,6 +52,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "segnet_basic": SegNetBasic,
     "linknet": LinkNet,
     "pspnet": PSPNet,
+    "refinenet": RefineNet,
     "unet": UNet,
     "unet_2015": UNet2015,
     "unet_ensemble": functools.partial(UNetPlusPlus, skips="encoder", mode="ensemble"),

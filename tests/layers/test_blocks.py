@@ -15,13 +15,13 @@ from jaxseg.layers.dense import DenseBlock
 from jaxseg.layers.inception import HybridPool, InceptionBlock, spectral_pool
 from jaxseg.layers.multires import MultiResBlock, ResPath
 from jaxseg.layers.recurrent_conv import RecurrentConv
-from jaxseg.layers.refinement import (
+from jaxseg.layers.residual import PreactivatedBlock, ResidualBlock
+from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
+from jaxseg.models.refinenet import (
     ChainedResidualPooling,
     MultiResolutionFusion,
     ResidualConvUnit,
 )
-from jaxseg.layers.residual import PreactivatedBlock, ResidualBlock
-from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
 
 STORE = np.load(Path(__file__).parent.parent / "golden" / "blocks.npz")
 INDEX = json.loads(str(STORE["index"]))

@@ -44,7 +44,6 @@ from jaxseg.layers import (
 )
 from jaxseg.layers.aspp import SummedASPP
 from jaxseg.layers.cbam import CBAM
-from jaxseg.layers.dense_atrous import DenseAtrous
 from jaxseg.layers.dense_prediction_cell import DensePredictionCell
 from jaxseg.layers.dense_upsampling import DenseUpsampling
 from jaxseg.layers.feature_pyramid_attention import FeaturePyramidAttention
@@ -54,12 +53,6 @@ from jaxseg.layers.inception import HybridPool, InceptionBlock
 from jaxseg.layers.multires import MultiResBlock, ResPath
 from jaxseg.layers.non_local import GlobalAggregation
 from jaxseg.layers.recurrent_conv import RecurrentConv
-from jaxseg.layers.refinement import (
-    ChainedResidualPooling,
-    MultiResolutionFusion,
-    ResidualConvUnit,
-)
-from jaxseg.layers.residual_multi_kernel_pooling import ResidualMultiKernelPooling
 from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
 from jaxseg.layers.spatial_reduction import SpatialReductionAttention
 from jaxseg.layers.squeeze_excitation import SpatialExcitation
@@ -108,7 +101,6 @@ LAYERS = {
     "global_aggregation": GlobalAggregation(4, size="down"),
     "spatial_reduction": SpatialReductionAttention(2, reduction=4),
     "lstm": ConvLSTM(4, peepholes=True),
-    "dense_atrous": DenseAtrous(),
     "dense_upsampling": DenseUpsampling(4, factor=2),
     "feature_pyramid": FeaturePyramidAttention(4, width=4, norm="none"),
     "global_attention_upsample": GlobalAttentionUpsample(norm="none"),
@@ -118,10 +110,6 @@ LAYERS = {
     "multires": MultiResBlock(8),
     "res_path": ResPath(4, 2),
     "recurrent": RecurrentConv(8, norm="none"),
-    "chained_pooling": ChainedResidualPooling(),
-    "fusion": MultiResolutionFusion(4),
-    "residual_unit": ResidualConvUnit(),
-    "multi_kernel_pooling": ResidualMultiKernelPooling(),
     "preactivated_conv": PreactivatedConv(groups=2),
     "reversible": ReversibleSequence(PreactivatedConv(groups=2)),
     "expanding": ExpandingPath((1, 2, 4), norm="none"),
@@ -134,7 +122,7 @@ one number."""
 
 WITH_FORMS = [name for name in LAYERS if name.startswith(("conv", "transposed", "head", "norm_"))]
 WITH_FORMS += ["inverted", "pyramid_pooling", "attention_gate", "concurrent", "cbam", "channel"]
-WITH_FORMS += ["hybrid_pool", "multi_kernel_pooling", "expanding_nearest", "expanding_bilinear"]
+WITH_FORMS += ["hybrid_pool", "expanding_nearest", "expanding_bilinear"]
 """Layers that have other forms on other platforms."""
 
 WITH_A_THIRD_FORM = [name for name in WITH_FORMS if name.startswith(("conv", "head"))]
@@ -148,7 +136,6 @@ SHAPES = {
     "lstm": ((1, 3, *FULL[1:]),),
 }
 SEQUENCES = {
-    "fusion": (FULL, HALF),
     **dict.fromkeys(
         ("expanding", "expanding_nearest", "expanding_bilinear"), (FULL, HALF, QUARTER)
     ),

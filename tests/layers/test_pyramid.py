@@ -12,13 +12,12 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.layers.aspp import ASPP, SummedASPP
-from jaxseg.layers.dense_atrous import DenseAtrous
 from jaxseg.layers.dense_upsampling import DenseUpsampling
 from jaxseg.layers.feature_pyramid_attention import FeaturePyramidAttention
 from jaxseg.layers.global_attention_upsample import GlobalAttentionUpsample
 from jaxseg.layers.hybrid_dilation import HybridDilation
 from jaxseg.layers.pyramid_pooling import PyramidPooling
-from jaxseg.layers.residual_multi_kernel_pooling import ResidualMultiKernelPooling
+from jaxseg.models.ce_net import DenseAtrous, ResidualMultiKernelPooling
 
 aspp = {"features": 3, "rates": (1, 3), "dropout": 0.0}
 CASES: dict[str, nn.Module] = {

@@ -49,6 +49,7 @@ FCN_2015 = Case({"width": 4, "hidden": 6}, volume=None)
 
 CASES: dict[str, Case] = {
     "baseline_unet": Case({"widths": (4, 6)}),
+    "ce_net": Case({"width": 4, "windows": (2, 3), "encoder": Plain((4, 6), convs=1)}),
     "deeplab_v3": Case(
         {"width": 4, "rates": (2, 4), "auxiliary": "head"},
         encoders=DILATED,
@@ -78,6 +79,7 @@ CASES: dict[str, Case] = {
     "fpn": Case({"width": 8, "branch_width": 4}, encoders=PLAIN),
     "linknet": Case({"width": 4, "encoder": Plain((4, 4, 4, 4, 4), convs=1)}),
     "pspnet": Case({"width": 4, "auxiliary_width": 4, "branch_width": 2}, encoders=PLAIN),
+    "refinenet": Case({"widths": (5, 4, 4), "links": 2, "units": (1, 1)}, encoders=PLAIN),
     "unet": Case(encoders=WIDTHS),
     "unet_2015": Case(
         {"widths": (4, 6, 8)},

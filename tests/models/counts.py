@@ -94,6 +94,10 @@ NETWORKS: dict[str, Row] = {
     "smp/Unet/vgg19_bn": ("unet", after_vgg(19, "batch")),
     **pyramids.NETWORKS,
     **DEEPLAB,
+    **{
+        f"refinenet/resnet{depth}": ("refinenet", {"encoder": f"resnet{depth}"})
+        for depth in (50, 101, 152)
+    },
     **{key: ("unet_2015", {}) for key in VALID},
     "unet/same-pad-bn(bias=False)/3in21cls": ("unet", {}),
     "unet/same-pad-nobn/3in21cls": ("unet", {"encoder": Plain(norm="none")}),
@@ -157,7 +161,7 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"smp/DeepLabV3.*", "not yet here: more encoders"),
     (r"deeplabv3plus/.*|deeplab/.*", "not yet here: DeepLab v3+ on MobileNet and without decoder"),
     (r"csail/.*\+c1(_deepsup)?/.*", "CSAIL's C1 decoder is none of ours"),
-    (r"(refinenet|pan)/.*", "not yet here: pyramids"),
+    (r"pan/.*", "not yet here: pyramids"),
     (r"smp/(FPN|PSPNet|PAN|Linknet|MAnet|UPerNet|Segformer|DPT)/.*", "not yet here: pyramids"),
 )
 """Patterns of counts that are not compared, and why."""
