@@ -10,7 +10,7 @@ from PIL import Image
 
 from jaxseg import checkpoint, command, init_from, predict, record
 from jaxseg.compress import compress, main
-from jaxseg.encoders import Plain
+from jaxseg.encoders import DenseNet, Plain
 from jaxseg.errors import UserError
 from jaxseg.evaluate import evaluate
 from jaxseg.export import export
@@ -63,6 +63,27 @@ def test_its_output_is_that_of_its_head_in_the_whole_network(run, small):
     assert (model.level, model.mode) == (1, "single")
     ours = jax.jit(lambda: model.apply(kept, x, train=False))().logits
     np.testing.assert_array_equal(ours, known)
+
+
+def test_a_network_on_a_densenet_is_made_smaller_too(tmp_path, tiny):
+    encoder = DenseNet((1, 2), growth=2, width=4, bottleneck=2)
+    model = UNetPlusPlus(2, encoder=encoder, width=4, mode="supervised")
+    supervision = DeepSupervision(weights=(1.0, 1.0, 1.0), normalise=False)
+    experiment = tiny(model=model, supervision=supervision, losses=LOSSES, augment=None)
+    x = np.random.RandomState(0).standard_normal((1, 21, 30, 1)).astype("f4")
+
+    @jax.jit
+    def whole():
+        return model.init_with_output(jax.random.key(2), x, train=False)
+
+    prediction, variables = whole()
+    init_from.write_run(tmp_path / "run", experiment, variables)
+    compress(tmp_path / "run", tmp_path / "small", method="level", level=2)
+    small, kept = checkpoint.load(tmp_path / "small")
+    assert {"block1", "transition1_norm"} < set(kept["params"]["encoder"])
+    assert "block2" not in kept["params"]["encoder"]
+    ours = jax.jit(lambda: small.apply(kept, x, train=False))().logits
+    np.testing.assert_allclose(ours, prediction.auxiliary[0], rtol=0, atol=1e-5)
 
 
 def test_evaluate_predict_and_export_take_it(small, tmp_path):

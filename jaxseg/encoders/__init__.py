@@ -1,8 +1,8 @@
 """Backbones: ``encoder(image, train=...)`` gives a tuple of features, finest first.
 
 ``encoder.strides`` says how much smaller than the image each is; ``encoder.standardize`` what its
-weights expect of the image, applied inside. One that is to serve below a pruned network takes
-``count``: that many of the finest features, without the parameters of the others (`finest`).
+weights expect of the image, applied inside. Ours take ``count``: that many of the finest features,
+without the parameters of the others, as a pruned network needs them (`finest`).
 """
 
 import functools
@@ -111,6 +111,6 @@ def finest(
     if "count" not in inspect.signature(type(encoder).__call__).parameters:
         raise UserError(
             f"encoder {type(encoder).__name__} gives all of its {len(run.strides)} features or "
-            f"none, so a network cannot end at {count} of them; 'plain' and 'resnet50' can"
+            f"none, so a network cannot end at {count} of them: it takes no argument 'count'"
         )
     return run(image, train=train, count=count)

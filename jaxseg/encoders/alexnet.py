@@ -54,12 +54,17 @@ class AlexNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "b *s c"], *, train: bool
+        self, image: Float[Array, "b *s c"], *, train: bool, count: int | None = None
     ) -> tuple[Float[Array, "b ..."], ...]:
-        """Four features, finest first. Raises UserError where the image is too small to pool."""
+        """Four features, finest first, or the first ``count`` of them.
+
+        Raises UserError where the image is too small to pool.
+        """
         x, features = standardized(image, self.standardize), []
         caffe, paper = self.form == "caffenet", self.padding == "paper"
         for i, width in enumerate(self.widths or WIDTHS[self.form], start=1):
+            if len(features) == count:
+                return tuple(features)
             conv = ConvNorm(
                 width,
                 kernel_size={1: 11, 2: 5}.get(i, 3),
@@ -74,4 +79,4 @@ class AlexNet(nn.Module):
                 features.append(x)
                 x = max_pool(x, 3, stride=2, padding=0 if paper else 1, ceil_mode=paper and caffe)
                 x = local_response(x) if caffe and i < 5 else x
-        return (*features, x)
+        return (*features, x)[:count]

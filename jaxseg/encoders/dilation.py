@@ -16,6 +16,15 @@ class Place(NamedTuple):
     last: bool
 
 
+def feature_strides(strides: Iterable[int], output_stride: int, stem: int = 2) -> tuple[int, ...]:
+    """Down-sampling of each feature after a stem of that stride; `places` has the blocks'."""
+    found = [stem]
+    for stride in strides:
+        if stride > 1:
+            found.append(found[-1] * stride)
+    return tuple(min(stride, output_stride) for stride in found)
+
+
 def places(strides: Iterable[int], output_stride: int, stem: int = 2) -> tuple[Place, ...]:
     """The place of each block after a stem of that stride.
 

@@ -11,7 +11,7 @@ from typing import Literal
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxseg.encoders.dilation import Place, places
+from jaxseg.encoders.dilation import Place, feature_strides, places
 from jaxseg.encoders.standardize import Standardize, standardized
 from jaxseg.layers import ConvNorm, InvertedResidual, Kind
 from jaxseg.types import Names
@@ -45,8 +45,7 @@ class EfficientNetLite(nn.Module):
     @property
     def strides(self) -> tuple[int, ...]:
         """Down-sampling of each feature, finest first."""
-        count = 1 + sum(stride > 1 for *_, stride in self.rows)
-        return tuple(min(2**i, self.output_stride) for i in range(1, count + 1))
+        return feature_strides((stride for *_, stride in self.rows), self.output_stride)
 
     @property
     def names(self) -> Names:
@@ -65,9 +64,9 @@ class EfficientNetLite(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "b *s c"], *, train: bool
+        self, image: Float[Array, "b *s c"], *, train: bool, count: int | None = None
     ) -> tuple[Float[Array, "b ..."], ...]:
-        """A map a stride, finest first."""
+        """A map a stride, finest first, or the first ``count`` of them."""
         stem = ConvNorm(
             self.width,
             stride=2,
@@ -79,10 +78,13 @@ class EfficientNetLite(nn.Module):
             name="stem_conv",
         )
         x = stem(standardized(image, self.standardize), train=train)
-        features = [x]
+        features, strided = [x], False
         for name, kernel_size, expansion, channels, place in self._blocks():
-            if place.first:
+            if place.first and strided:  # of the stem's resolution is the stem alone
                 features.append(x)
+            if len(features) == count:
+                return tuple(features)
+            strided = strided or place.first
             block = InvertedResidual(
                 channels,
                 width=expansion * x.shape[-1],
@@ -96,8 +98,7 @@ class EfficientNetLite(nn.Module):
                 name=name,
             )
             x = block(x, train=train)
-        # the blocks before the first stride are at the stem's resolution, and it is the feature
-        return (features[0], *features[2:], x)
+        return (*features, x)
 
     def _blocks(self) -> list[tuple[str, int, int, int, Place]]:
         """Name, kernel size, expansion, channels and place of each block."""

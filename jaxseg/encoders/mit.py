@@ -59,16 +59,16 @@ class MiT(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "b *s c"], *, train: bool
+        self, image: Float[Array, "b *s c"], *, train: bool, count: int | None = None
     ) -> tuple[Float[Array, "b ..."], ...]:
-        """A map a stage, finest first.
+        """A map a stage, finest first, or the first ``count`` of them.
 
         Raises UserError where fields do not fit each other, or the image is too small to reduce.
         """
         self._check()
         x, features, number = standardized(image, self.standardize), [], 0
         last = max(sum(self.blocks) - 1, 1)
-        for stage, width in enumerate(self.widths, start=1):
+        for stage, width in enumerate(self.widths[:count], start=1):
             size, stride = (7, 4) if stage == 1 else (3, 2)
             x = Conv(width, kernel_size=size, stride=stride, name=f"stage{stage}_embed")(x)
             x = _layer_norm(x, 1e-5, f"stage{stage}_embed_norm")

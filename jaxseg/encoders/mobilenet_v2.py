@@ -10,7 +10,7 @@ from typing import Literal
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxseg.encoders.dilation import Place, places
+from jaxseg.encoders.dilation import Place, feature_strides, places
 from jaxseg.encoders.standardize import Standardize, standardized
 from jaxseg.layers import ConvNorm, InvertedResidual, Kind
 from jaxseg.types import Names
@@ -44,8 +44,7 @@ class MobileNetV2(nn.Module):
     @property
     def strides(self) -> tuple[int, ...]:
         """Down-sampling of each feature, finest first."""
-        count = 1 + sum(stride > 1 for *_, stride in self.rows)
-        return tuple(min(2**i, self.output_stride) for i in range(1, count + 1))
+        return feature_strides((stride for *_, stride in self.rows), self.output_stride)
 
     @property
     def names(self) -> Names:
@@ -66,13 +65,15 @@ class MobileNetV2(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "b *s c"], *, train: bool
+        self, image: Float[Array, "b *s c"], *, train: bool, count: int | None = None
     ) -> tuple[Float[Array, "b ..."], ...]:
-        """A map a stride, finest first."""
+        """A map a stride, finest first, or the first ``count`` of them."""
         x, features = standardized(image, self.standardize), []
         stem = ConvNorm(self.width, stride=2, norm=self.norm, activation="relu6", name="stem_conv")
         x = stem(x, train=train)
         for i, (expansion, channels, place) in enumerate(self._blocks(), start=1):
+            if len(features) == count:
+                return tuple(features)
             block = InvertedResidual(
                 channels,
                 width=expansion * x.shape[-1],

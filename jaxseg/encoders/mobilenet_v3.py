@@ -10,7 +10,7 @@ from typing import Literal
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxseg.encoders.dilation import Place, places
+from jaxseg.encoders.dilation import Place, feature_strides, places
 from jaxseg.encoders.standardize import Standardize, standardized
 from jaxseg.layers import ConvNorm, InvertedResidual, Kind, SqueezeExcitation
 from jaxseg.types import Names
@@ -58,8 +58,7 @@ class MobileNetV3(nn.Module):
     @property
     def strides(self) -> tuple[int, ...]:
         """Down-sampling of each feature, finest first."""
-        count = 1 + sum(stride > 1 for *_, stride in self.rows)
-        return tuple(min(2**i, self.output_stride) for i in range(1, count + 1))
+        return feature_strides((stride for *_, stride in self.rows), self.output_stride)
 
     @property
     def names(self) -> Names:
@@ -86,14 +85,17 @@ class MobileNetV3(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "b *s c"], *, train: bool
+        self, image: Float[Array, "b *s c"], *, train: bool, count: int | None = None
     ) -> tuple[Float[Array, "b ..."], ...]:
-        """A map a stride, finest first."""
+        """A map a stride, finest first, or the first ``count`` of them."""
         x = standardized(image, self.standardize)
         x = self._conv(self.width, "stem_conv", kernel_size=3, stride=2)(x, train=train)
         features = [x] if self.tap == "first" else []
+        count = None if count == len(self.strides) else count
         strides = (stride for *_, stride in self.rows)
         for i, place in enumerate(places(strides, self.output_stride)):
+            if len(features) == count:
+                return tuple(features)
             x = self._block(i, place)(x, train=train)
             if place.first if self.tap == "first" else place.last:
                 features.append(x)

@@ -21,13 +21,17 @@ from jaxseg.ops import max_pool
 from jaxseg.types import Names
 
 BLOCKS = {
-    10: (1, 1, 1, 1),  # not in the paper: the smallest of the family
+    10: (1, 1, 1, 1),  # not in the paper: the smallest of the family, and of bottlenecks
+    14: (1, 1, 1, 1),
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
+
+BASIC = (10, 18, 34)
+"""Depths whose blocks are basic; those of the others are bottlenecks."""
 
 _STAGES = (
     (r"layer(\d)\.(\d+)\.(?:conv|bn)(\d)", r"layer\1_block\2.conv\3"),
@@ -56,7 +60,7 @@ class ResNet(nn.Module):
         "semseg": ((r"(?:conv|bn)([123])", r"stem_conv\1"), *_STAGES),
     }
 
-    depth: Literal[10, 18, 34, 50, 101, 152] = 50
+    depth: Literal[10, 14, 18, 34, 50, 101, 152] = 50
     width: int = 64
     groups: int = 1
     base_width: int = 64
@@ -104,7 +108,7 @@ class ResNet(nn.Module):
         return tuple((f"stem_conv{i + 1}", w, 3, 1 if i else 2) for i, w in enumerate(widths))
 
     def _block(self, stage: int, i: int) -> ResidualBlock:
-        planes, basic = self.width * 2 ** (stage - 1), self.depth < 50
+        planes, basic = self.width * 2 ** (stage - 1), self.depth in BASIC
         before = self.strides[max(stage - 1, 1)]  # max pooling gives the first stage its stride
         keeps = i == 0 and self.dilated == "after_first"
         dilation = self._dilation(stage - 1 if keeps else stage)
@@ -127,10 +131,10 @@ class ResNet(nn.Module):
         return 2 ** (stage + 1) // self.strides[stage]
 
     def _check(self) -> None:
-        if self.depth < 50 and (self.groups, self.base_width, self.strided) != (1, 64, "3x3"):
+        if self.depth in BASIC and (self.groups, self.base_width, self.strided) != (1, 64, "3x3"):
             raise UserError(
-                f"depth={self.depth}: groups, base_width and strided are of bottlenecks, from a "
-                "depth of 50 on"
+                f"depth={self.depth}: groups, base_width and strided are of bottlenecks: of depths "
+                "14, 50, 101 and 152"
             )
         if self.width * self.base_width < 64:
             raise UserError(

@@ -17,6 +17,9 @@ from jaxseg.layers import ConvNorm, Kind, SeparableConv
 from jaxseg.ops import max_pool
 from jaxseg.types import Names
 
+Block = tuple[tuple[int, ...], Literal[1, 2]]
+"""Widths and stride."""
+
 
 def _names() -> tuple[tuple[str, str], ...]:
     """Timm's places; numbers in ``rep`` count ReLUs, and ``block1`` begins without one."""
@@ -61,9 +64,9 @@ class Xception(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "b *s c"], *, train: bool
+        self, image: Float[Array, "b *s c"], *, train: bool, count: int | None = None
     ) -> tuple[Float[Array, "b ..."], ...]:
-        """A map a stride, finest first."""
+        """A map a stride, finest first, or the first ``count`` of them."""
         x, features = standardized(image, self.standardize), []
         for i, width in enumerate(self.entry[:2], start=1):
             conv = ConvNorm(
@@ -75,20 +78,13 @@ class Xception(nn.Module):
             )
             x = conv(x, train=train)
         features.append(x)
-        first = len(self.entry) - 1  # of the middle flow
-        for i, width in enumerate(self.entry[2:], start=1):
-            before = "none" if i == 1 else "relu"
-            block = XceptionBlock((width, width), 2, before, self.norm, name=f"block{i}")
-            x = block(x, train=train)
-            if i < first - 1:
+        for i, (widths, stride) in enumerate(self._blocks(), start=1):
+            if stride > 1 and i > 1:  # which is where a resolution ends
                 features.append(x)
-        width = self.entry[-1]
-        for i in range(first, first + self.middle):
-            x = XceptionBlock((width,) * 3, norm=self.norm, name=f"block{i}")(x, train=train)
-        features.append(x)
-        widths = (width, self.exit[0])
-        last = XceptionBlock(widths, 2, norm=self.norm, name=f"block{first + self.middle}")
-        x = last(x, train=train)
+            if len(features) == count:
+                return tuple(features)
+            before = "none" if i == 1 else "relu"
+            x = XceptionBlock(widths, stride, before, self.norm, name=f"block{i}")(x, train=train)
         for i, width in enumerate(self.exit[1:], start=1):
             x = SeparableConv(
                 width,
@@ -100,6 +96,12 @@ class Xception(nn.Module):
                 name=f"exit_separable{i}",
             )(x, train=train)
         return (*features, x)
+
+    def _blocks(self) -> list[Block]:
+        width = self.entry[-1]
+        entry: list[Block] = [((width, width), 2) for width in self.entry[2:]]
+        middle: list[Block] = [((width,) * 3, 1)] * self.middle
+        return [*entry, *middle, ((width, self.exit[0]), 2)]
 
 
 class XceptionBlock(nn.Module):

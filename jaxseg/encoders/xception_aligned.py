@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import flax.linen as nn
 from jaxtyping import Array, Float
 
+from jaxseg.encoders.dilation import feature_strides
 from jaxseg.encoders.standardize import Standardize, standardized
 from jaxseg.layers import ConvNorm, Kind, SeparableConv
 from jaxseg.types import Names
@@ -56,14 +57,13 @@ class AlignedXception(nn.Module):
     @property
     def strides(self) -> tuple[int, ...]:
         """Down-sampling of each feature, finest first."""
-        count = 2 + sum(stride > 1 for _, stride in self.entry)
-        return tuple(min(2**i, self.output_stride) for i in range(1, count + 1))
+        return feature_strides((stride for _, stride in self._blocks()), self.output_stride)
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "b *s c"], *, train: bool
+        self, image: Float[Array, "b *s c"], *, train: bool, count: int | None = None
     ) -> tuple[Float[Array, "b ..."], ...]:
-        """A map a stride, finest first."""
+        """A map a stride, finest first, or the first ``count`` of them."""
         x, features = standardized(image, self.standardize), []
         for i, width in enumerate(self.stem, start=1):
             stride = 2 if i == 1 else 1
@@ -82,9 +82,12 @@ class AlignedXception(nn.Module):
                 norm=self.norm,
                 name=f"block{i}",
             )
-            x, tap = block(x, train=train)
+            ends = stride > 1 and len(features) + 1 == count
+            x, tap = block(x, train=train, ends="tap" if ends else "map")
             if stride > 1:
                 features.append(nn.relu(tap) if self.tap == "activated" else tap)
+            if len(features) == count:
+                return tuple(features)
         return (*features, x)
 
     def _blocks(self) -> list[tuple[tuple[int, ...], int]]:
@@ -109,12 +112,16 @@ class AlignedBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b *s c"], *, train: bool
+        self, x: Float[Array, "b *s c"], *, train: bool, ends: Literal["map", "tap"] = "map"
     ) -> tuple[Float[Array, "b *t k"], Float[Array, "b *s d"]]:
-        """The block's map, and what its last convolution is given."""
+        """The block's map, and what its last convolution is given; that alone in both places where
+        it ``ends`` at the tap.
+        """
         residual, y, tap = self.kind == "residual", x, x
         for i, width in enumerate(self.widths, start=1):
             tap = y
+            if i == len(self.widths) and ends == "tap":
+                return tap, tap
             conv = SeparableConv(
                 width,
                 stride=self.stride if i == len(self.widths) else 1,

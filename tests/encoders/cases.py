@@ -19,6 +19,7 @@ from jaxseg.encoders import (
 TINY: dict[str, nn.Module] = {
     "plain": Plain((4, 6, 8)),
     "resnet": ResNet(10, width=4),
+    "resnext": ResNet(14, width=4, groups=2, base_width=32),
     "vgg": VGG(11, width=4, norm="batch"),
     "mobilenet_v2": MobileNetV2(
         ((1, 4, 1, 1), (2, 4, 2, 2), (2, 6, 1, 2), (2, 8, 1, 2)), width=4, last=8, output_stride=8

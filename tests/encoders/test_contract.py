@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from jax import export
+from jax.interpreters import partial_eval
 
 from jaxseg import record
 from jaxseg.encoders import ENCODERS
@@ -70,6 +72,30 @@ def test_parameters_are_float32_and_depend_neither_on_size_nor_training(encoder)
     assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype("float32")}
     assert traced(encoder, image(65, 96))[1] == known
     assert traced(encoder, image(64, 64), train=True)[1] == known
+
+
+@every
+def test_the_finest_features_have_no_parameters_of_the_others(encoder):
+    features, known = traced(encoder, image(64, 64))
+    known = traverse_util.flatten_dict(known)
+    for count in range(1, len(features) + 1):
+
+        def run(x, count=count):
+            return encoder.init_with_output(jax.random.key(0), x, train=False, count=count)
+
+        few, kept = jax.eval_shape(run, image(64, 64))
+        assert few == features[:count]
+        assert traverse_util.flatten_dict(kept).items() <= known.items()
+
+        def apply(v, x, count=count):
+            return encoder.apply(v, x, train=False, count=count)
+
+        jaxpr = jax.make_jaxpr(apply)(kept, image(64, 64)).jaxpr
+        _, used = partial_eval.dce_jaxpr(jaxpr, [True] * count)
+        unused = [
+            path for path, on in zip(jax.tree.leaves_with_path(kept), used, strict=False) if not on
+        ]
+        assert not unused, f"{count} features are made without {unused[0][0]}"
 
 
 @every

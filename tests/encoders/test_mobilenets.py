@@ -35,6 +35,19 @@ def test_features_have_the_channels_of_segmentation_models_pytorchs(encoder, cha
     assert [h for h, *_ in dilated] == [32, 16, 8, 8, 8]
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_finest_features_that_the_strided_blocks_give_need_nothing_behind_them(count):
+    encoder, x = MobileNetV3(tap="first"), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    features, variables = jax.eval_shape(
+        lambda x: encoder.init_with_output(jax.random.key(0), x, train=False, count=count), x
+    )
+    assert [f.shape[-1] for f in features] == [16, 24, 40, 80, 960][:count]
+    blocks = {1: 0, 2: 2, 5: 15}[count]
+    last = ["last_conv"] if count == 5 else []
+    wanted = {"stem_conv", *(f"block{i + 1}" for i in range(blocks)), *last}
+    assert set(variables["params"]) == wanted
+
+
 def test_what_is_no_stride_any_more_is_a_dilation_of_all_that_follows():
     found = places((1, 2, 1, 2, 2, 1), output_stride=8)
     assert found == (

@@ -71,7 +71,8 @@ def counted(model, size, of=lambda out: out):
         _, features, found["params"] = traced(encoder, size)
 
     def given(features, call, args, kwargs, context):
-        return features if context.module.path == ("encoder",) else call(*args, **kwargs)
+        asked = (context.module.path, context.method_name) == (("encoder",), "__call__")
+        return features if asked else call(*args, **kwargs)
 
     def run(features, x):
         with nn.intercept_methods(functools.partial(given, features)):

@@ -13,6 +13,7 @@ from jaxseg.encoders import Plain, ResNet, Standardize
 from jaxseg.errors import UserError
 from jaxseg.models import UNet, create
 from jaxseg.models.unet_plus_plus import UNetPlusPlus, prune
+from tests.encoders import cases as encoder_cases
 from tests.models import peers
 from tests.models.counts import NESTED as SMP
 
@@ -136,6 +137,16 @@ def test_a_backbone_is_pruned_too():
     }  # fmt: skip
     prediction = jax.eval_shape(functools.partial(small.apply, train=False), kept, X)
     assert prediction.logits.shape == (2, 13, 22, 3)
+
+
+@pytest.mark.parametrize("family", encoder_cases.TINY)
+def test_any_backbone_is_pruned(family):
+    model, x = TINY.clone(encoder=encoder_cases.TINY[family]), jnp.zeros((1, 64, 64, 2))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))
+    small, kept = prune(model, shapes, 1)
+    prediction = jax.eval_shape(functools.partial(small.apply, train=False), kept, x)
+    assert prediction.logits.shape == (1, 64, 64, 3)
+    assert set(kept["params"]["encoder"]) < set(shapes["params"]["encoder"])
 
 
 @pytest.mark.parametrize(
