@@ -1,14 +1,20 @@
 """What does the dense CRF cost, by the lattice and by all pairs of pixels, and do they agree?
 
-    python -m benchmarks.crf [--preset cpu|gpu|smoke] [--rounds 3]
+    python -m benchmarks.crf [--preset cpu|gpu|smoke] [--rounds 3] [--peer-python PYTHON]
 
 Ten iterations on smooth coloured patches with noise, beside random logits in which each pixel's
-class is a little likelier than the others. ``agreement`` is the share of pixels that both kernels
-label alike, where both are run; all pairs are only run where the preset's device has the time.
+class is a little likelier than the others. ``agreement`` is the share of pixels labelled as by the
+first of the kernels, the lattice; all pairs are only run where the preset's device has the time.
+``PYTHON`` is one that has pydensecrf, whose C++ on one core is then timed in turn with ours.
 Prints a JSON line a case and a table.
 """
 
+import contextlib
+import dataclasses
 import functools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import timing
+from benchmarks.timing import Turn, Worker
 from jaxseg.crf import DenseCRF
 
 PRESETS = {
@@ -46,24 +53,44 @@ def example(size: tuple[int, int], classes: int) -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(logits[None], jnp.float32), jnp.asarray(image[None].round(), jnp.float32)
 
 
+@contextlib.contextmanager
+def peer(python: str, given: tuple[jax.Array, jax.Array]) -> Iterator[tuple[Turn, np.ndarray]]:
+    """pydensecrf on the same image in a process of its own: its turn, and its labels."""
+    worker = Worker(python, "benchmarks.pydensecrf_worker")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            data, labels = Path(folder, "data.npz"), Path(folder, "labels.npy")
+            np.savez(data, logits=np.asarray(given[0][0]), image=np.asarray(given[1][0]))
+            how = dataclasses.asdict(DenseCRF())
+            worker.ask(do="build", data=str(data), labels=str(labels), how=how)
+            yield worker.turn(""), np.load(labels)
+    finally:
+        worker.close()
+
+
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser = timing.parser("crf", __doc__)
     parser.add_argument("--preset", choices=tuple(PRESETS), default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer-python", metavar="PYTHON", help="one that has pydensecrf")
     options = parser.parse_args(arguments)
     found = []
     for size, classes, kernels in PRESETS[options.preset]:
-        given, labels = example(size, classes), {}
+        given, labels, turns = example(size, classes), {}, {}
         for kernel in kernels:
             run = jax.jit(DenseCRF(kernel=kernel))
-            labels[kernel] = np.asarray(run(*given)).argmax(-1)
-            turn = timing.turn(functools.partial(run, *given))
-            times = timing.alternate({kernel: turn}, rounds=options.rounds, seconds=0.2)[kernel]
+            labels[kernel] = np.asarray(run(*given)).argmax(-1)[0]
+            turns[kernel] = timing.turn(functools.partial(run, *given))
+        with contextlib.ExitStack() as stack:
+            if options.peer_python:
+                theirs = stack.enter_context(peer(options.peer_python, given))
+                turns["pydensecrf"], labels["pydensecrf"] = theirs
+            times = timing.alternate(turns, rounds=options.rounds, seconds=0.2)
+        for kernel, seconds in times.items():
             row = {"size": "x".join(map(str, size)), "classes": classes, "kernel": kernel}
-            row |= timing.seconds(times)
-            if len(labels) == 2:
-                alike = (labels["lattice"] == labels["exact"]).mean()
-                row["agreement"] = timing.rounded(float(alike))
+            row |= timing.seconds(seconds)
+            alike = (labels[kernel] == labels[kernels[0]]).mean()
+            row["agreement"] = timing.rounded(float(alike))
             found.append(timing.line("dense CRF: seconds an image", row))
     print("\n" + timing.table(found, COLUMNS))
     return found
