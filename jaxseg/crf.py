@@ -12,7 +12,7 @@ Differs from the paper, as all released code does: a pixel is joined with itself
 The kernel of places is exact: it is a product of one matrix an axis. That of colours is exact too
 (``exact``: all pairs of pixels, a block at a time, n^2 numbers that are never stored), or that of
 the paper's permutohedral lattice (Adams, Baek, Davis 2010), which is an approximation, linear in
-the number of pixels. Measured on two CPU cores beside other work (``benchmarks/crf.py``, 21 classes,
+the number of pixels. Measured on two loaded CPU cores (``benchmarks/crf.py``, 21 classes,
 ten iterations): 0.087 s by the lattice and 0.36 s by all pairs for 64 x 64, 99.9 % of labels alike;
 for 512 x 512 3.4 s by the lattice, and 1.9 s by pydensecrf's C++, which labels every pixel as the
 lattice does.
