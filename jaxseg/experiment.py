@@ -32,6 +32,8 @@ class Evaluation:
     only where they are named; an object is a score of one's own (docs/own_metric.md).
     ``loss`` computes the losses of the recipe too, of the merged logits of whole images, as
     `losses.criterion` says: a curve beside that of training.
+    ``dropout_samples`` is how often an image is predicted with dropout on, as Bayesian SegNet is;
+    the mean of the probabilities counts (0: dropout off).
     ``crf`` lets the labels of 2-D images follow the edges of the image as stored (`DenseCRF`).
     ``instances`` says what an object is, for those that count them. ``evaluate`` gives an interval
     over cases with each. ``patience`` stops the run after that many evaluations without a better
@@ -44,6 +46,7 @@ class Evaluation:
     window_batch: int = 4
     metrics: tuple[str | NamedScore, ...] = ("dice", "iou")
     tta: bool = False
+    dropout_samples: int = 0
     patience: int | None = None
     instances: Instances = Instances()
     loss: bool = True
@@ -60,6 +63,8 @@ class Evaluation:
         fine = self.window is None or min(self.window, default=0) >= 1
         require(fine, "evaluation.window", self.window, "at least 1 along every axis, or None")
         require(0 <= self.overlap < 1, "evaluation.overlap", self.overlap, "in [0, 1)")
+        samples = self.dropout_samples
+        require(samples >= 0, "evaluation.dropout_samples", samples, "at least 0 (dropout off)")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,6 +84,7 @@ class Evaluation:
             overlap=self.overlap,
             window_batch=self.window_batch,
             tta=self.tta,
+            dropout_samples=self.dropout_samples,
         )
 
 

@@ -6,9 +6,10 @@ jitted function whose memory is bounded: the sum of weighted logits lies in the 
 and `window_batch` windows of each image pass through the network at once.
 
 What is averaged: **logits over windows** (as nnU-Net v2 and MONAI do, Isensee et al. 2021,
-https://github.com/MIC-DKFZ/nnUNet), **probabilities over flips** (the result is the log of their
-mean). Networks of valid convolutions predict by the overlap-tile strategy (Ronneberger et al. 2015,
-figure 2): the image is mirrored at its border, and the tiles of logits cover it.
+https://github.com/MIC-DKFZ/nnUNet), **probabilities over flips** and over samples of dropout (the
+result is the log of their mean). Networks of valid convolutions predict by the overlap-tile
+strategy (Ronneberger et al. 2015, figure 2): the image is mirrored at its border, and the tiles of
+logits cover it.
 
 Compilations: the host mirrors each image up to a *bucket* size (`bucket`), and the true size is a
 traced argument; one bucket is one compilation, whatever the sizes inside it. Windows cover just the
@@ -28,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
+from jaxseg import monte_carlo
 from jaxseg.errors import UserError, require
 from jaxseg.types import IGNORE, Prediction, ValidConvolutions, covering_size, output_size
 
@@ -41,7 +43,9 @@ class Tiles:
     `window` is what the network sees at once, in pixels an axis (None: the whole image). `overlap`
     is the share of a window's logits that the next window along an axis predicts again, in [0, 1).
     `window_batch` windows of every image in the batch run together: more is faster where the
-    device has room. `tta` averages over all flips, 2 ** rank passes.
+    device has room. `tta` averages over all flips, 2 ** rank passes; `dropout_samples` over as many
+    passes with dropout on (0: off), each over the flips where there are any. The draws are the same
+    at every call, and depend on how many windows go together.
     """
 
     window: Spatial | None = None
@@ -49,6 +53,7 @@ class Tiles:
     weighting: Literal["gaussian", "uniform"] = "gaussian"
     window_batch: int = 4
     tta: bool = False
+    dropout_samples: int = 0
 
     def __post_init__(self):
         """Refuse what cannot be swept."""
@@ -60,6 +65,7 @@ class Tiles:
         known = "gaussian", "uniform"
         require(self.weighting in known, "weighting", self.weighting, "'gaussian' or 'uniform'")
         require(self.window_batch >= 1, "window_batch", self.window_batch, "at least 1")
+        require(self.dropout_samples >= 0, "dropout_samples", self.dropout_samples, "at least 0")
 
 
 WHOLE = Tiles()
@@ -167,7 +173,7 @@ def windowed(
     """
     side = dict(side or {})
     if tiles.window is None:
-        return _forward(model, variables, tiles.tta, image, side)
+        return _forward(model, variables, tiles, image, side)
     rank = image.ndim - 2
     window = _window(tiles, rank)
     tile = output_size(model, window)
@@ -186,7 +192,7 @@ def windowed(
         start, active = starts(step * together + jnp.arange(together))  # [b n rank], [b n]
         x = jax.vmap(jax.vmap(functools.partial(_cut, window=window), (None, 0)))(image, start)
         x = x.reshape(b * together, *window, image.shape[-1])
-        y = _forward(model, variables, tiles.tta, x, side)
+        y = _forward(model, variables, tiles, x, side)
         y = y.reshape(b, together, *tile, -1) * weight.reshape(1, 1, *weight.shape)
         y = jnp.where(active.reshape(b, together, *(1,) * (rank + 1)), y, 0)
         for n in range(together):
@@ -216,9 +222,17 @@ def label_map(
     return jnp.argmax(windowed(model, variables, image, size, tiles), axis=-1).astype(jnp.int32)
 
 
-def whole_logits(model: Any, variables: Any, image: Array, **side: Array) -> Array:
-    """Logits of images that pass at once; UserError for a network that gives none."""
-    prediction = model.apply(variables, image, train=False, **side)
+def whole_logits(
+    model: Any, variables: Any, image: Array, key: Array | None = None, **side: Array
+) -> Array:
+    """Logits of images that pass at once, with dropout on where a ``key`` is given.
+
+    UserError for a network that gives none.
+    """
+    if key is None:
+        prediction = model.apply(variables, image, train=False, **side)
+    else:
+        prediction = monte_carlo.sample(model, variables, image, key, **side)
     if not isinstance(prediction, Prediction):
         raise UserError(
             f"{type(model).__name__} returns {type(prediction).__name__} and no Prediction with "
@@ -227,25 +241,31 @@ def whole_logits(model: Any, variables: Any, image: Array, **side: Array) -> Arr
     return prediction.logits
 
 
-def _forward(model: Any, variables: Any, tta: bool, x: Array, side: Mapping[str, Array]) -> Array:
-    """Logits of windows; with `tta` the log of the mean probability over all flips."""
+def _forward(
+    model: Any, variables: Any, tiles: Tiles, x: Array, side: Mapping[str, Array]
+) -> Array:
+    """Logits of windows; of several passes the log of the mean probability."""
     logits = functools.partial(whole_logits, model, variables, **side)
-    if not tta:
+    if not tiles.tta and not tiles.dropout_samples:
         return logits(x)
     rank = x.ndim - 2
-    masks = jnp.asarray(list(itertools.product((False, True), repeat=rank)))
+    flips = list(itertools.product((False, True), repeat=rank)) if tiles.tta else [(False,) * rank]
+    masks = jnp.asarray(flips * max(tiles.dropout_samples, 1))
+    drawn = tiles.dropout_samples > 0
+    keys = jax.random.split(jax.random.key(0), len(masks)) if drawn else None
 
     def flip(x: Array, mask: Array) -> Array:
         for axis in range(rank):
             x = jnp.where(mask[axis], jnp.flip(x, 1 + axis), x)
         return x
 
-    def one(total: Array, mask: Array) -> tuple[Array, None]:
-        y = flip(jax.nn.log_softmax(logits(flip(x, mask))), mask)
+    def one(total: Array, turn: tuple[Array, Array | None]) -> tuple[Array, None]:
+        mask, key = turn
+        y = flip(jax.nn.log_softmax(logits(flip(x, mask), key)), mask)
         return jnp.logaddexp(total, y), None
 
     out = (x.shape[0], *output_size(model, x.shape[1:-1]), model.num_classes)
-    total, _ = jax.lax.scan(one, jnp.full(out, -jnp.inf), masks)  # one pass compiled, not 2^rank
+    total, _ = jax.lax.scan(one, jnp.full(out, -jnp.inf), (masks, keys))  # compiled once
     return total - math.log(len(masks))
 
 

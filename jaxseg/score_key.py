@@ -37,6 +37,6 @@ def _otherwise(
     """What changes the predictions, or the objects that are counted, of any of the runs."""
     if any(stored.tta != given.tta for stored, given in changes):
         yield "tta" if changes[0][1].tta else "without tta"
-    for name in ("window", "overlap", "crf", "instances"):
+    for name in ("window", "overlap", "dropout_samples", "crf", "instances"):
         if any(getattr(stored, name) != getattr(given, name) for stored, given in changes):
             yield from (one for one in overrides if one.startswith(f"evaluation.{name}"))

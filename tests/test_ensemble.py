@@ -177,6 +177,13 @@ def test_flips_of_any_run_stand_in_the_key(runs, tmp_path):
         assert key_of("test", stored, given, ()) == key
 
 
+def test_samples_of_dropout_stand_in_the_key(runs):
+    stored, overrides = opened(runs[:1]), ("evaluation.dropout_samples=4",)
+    given = _changed_all(stored, runs[:1], overrides, None)
+    assert given[0].experiment.evaluation.tiles.dropout_samples == 4
+    assert key_of("test", stored, given, overrides) == "test evaluation.dropout_samples=4"
+
+
 def test_a_run_is_named_once_and_one_at_least(runs, capsys):
     with pytest.raises(UserError, match="named twice"):
         listed([runs[0], f"{runs[0]}/"])

@@ -5,7 +5,8 @@ with ``dropout``: Bayesian SegNet, Kendall et al. 2015, https://arxiv.org/abs/15
 
 Layers have the names of the released Caffe network. Differs from it: batch norm keeps running
 statistics (there they are computed over the training set after training) and an epsilon of 1e-5
-(1e-9); Bayesian SegNet's samples at test time, whose mean is predicted there, are not drawn.
+(1e-9). Bayesian SegNet predicts the mean of samples: ``evaluation.dropout_samples=50``, and
+`jaxseg.monte_carlo` has their variance.
 """
 
 import re
