@@ -81,7 +81,7 @@ NETWORKS: dict[str, Row] = {
     **{f"smp/UnetPlusPlus/{name}": ("unet_plus_plus", {"encoder": name, **NESTED}) for name in SMP},
     **{
         f"smp/UnetPlusPlus/{name}": ("unet_plus_plus", {"encoder": name, **NESTED})
-        for name in ("densenet121", "xception")
+        for name in ("densenet121", "xception", "mobilenet_v2")
     },
     "smp/Unet/mobilenet_v2": ("unet", {"encoder": "mobilenet_v2"}),
     "smp/Unet/tu-mobilenetv3_large_100": ("unet", {"encoder": "mobilenet_v3_large"}),
@@ -150,6 +150,7 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"encoder/.*", "encoders that are not here"),
     (r"smp-encoder/.*lite0", "counts a last convolution that it never runs"),
     (r"smp-encoder/.*", "not yet here, or never"),
+    (r"smp/UnetPlusPlus/vgg16_bn", "counts two convolutions after VGG that it never runs"),
     (r"smp/Unet(PlusPlus)?/.*", "not yet here: more encoders"),
     (r"caffe/crfrnn.*", "FCN-8s with 21 parameters more than the released one"),
     (r"meetps/segnet", "a norm and a ReLU after the classifier"),

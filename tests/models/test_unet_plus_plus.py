@@ -3,6 +3,7 @@
 import functools
 import json
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -147,6 +148,25 @@ def test_any_backbone_is_pruned(family):
     prediction = jax.eval_shape(functools.partial(small.apply, train=False), kept, x)
     assert prediction.logits.shape == (1, 64, 64, 3)
     assert set(kept["params"]["encoder"]) < set(shapes["params"]["encoder"])
+
+
+class Halves(nn.Module):
+    """An encoder that gives all of its features or none."""
+
+    norm: str = "batch"
+    strides: tuple[int, ...] = (1, 2)
+
+    @nn.compact
+    def __call__(self, image, *, train):
+        return image, image[:, ::2, ::2]
+
+
+def test_an_encoder_that_gives_all_or_none_serves_but_is_not_pruned():
+    model = TINY.clone(encoder=Halves())
+    assert len(jax.eval_shape(lambda: model.init(jax.random.key(0), X, train=False))["params"]) == 4
+    deeper = TINY.clone(encoder=Halves(strides=(1, 2, 4)), level=1, mode="single")
+    with pytest.raises(UserError, match="encoder Halves gives all of its 3 features or none"):
+        jax.eval_shape(lambda: deeper.init(jax.random.key(0), X, train=False))
 
 
 @pytest.mark.parametrize(
