@@ -120,6 +120,7 @@ NESTED = {"nodes": "smp", "width": 16, "upsample": "nearest", "head_kernel": 3}
 FPN = {"smooth": "none", "align_corners": True, "dropout": 0.0}
 V3 = {"context_convs": 1, "order": "torch", "dropout": 0.0}
 V3_PLUS = {**V3, "form": "community", "decoder_convs": 1, "rates": (12, 24, 36)}
+PAN = {"encoder": DILATED[16], "gate": "sigmoid", "use_bias": True}
 UPERNET = {"width": 256, "reduced": "pooled", "feature_norm": "layer", "align_corners": True}
 PSPNET = {
     "feature": -3,
@@ -138,6 +139,7 @@ PEERS = {
     "smp_fpn_resnet50": smp("fpn", "FPN", "resnet50", **FPN),
     "smp_pspnet_resnet50": smp("pspnet", "PSPNet", "resnet50", **PSPNET),
     "smp_linknet_resnet34": smp("linknet", "Linknet", "resnet34", form="smp"),
+    "smp_pan_resnet50": smp("pan", "PAN", "resnet50", smoke=128, **PAN),
     "smp_upernet_resnet34": smp("upernet", "UPerNet", "resnet34", **UPERNET),
     "smp_deeplabv3_resnet50": smp("deeplab_v3", "DeepLabV3", "resnet50", encoder=DILATED[8], **V3),
     "smp_deeplabv3plus_resnet50": smp(

@@ -21,6 +21,7 @@ from jaxseg.models.fcn import FCN
 from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
 from jaxseg.models.linknet import LinkNet
+from jaxseg.models.pan import PAN
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.models.refinenet import RefineNet
 from jaxseg.models.segnet import SegNet
@@ -51,6 +52,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "segnet": SegNet,
     "segnet_basic": SegNetBasic,
     "linknet": LinkNet,
+    "pan": PAN,
     "pspnet": PSPNet,
     "refinenet": RefineNet,
     "unet": UNet,

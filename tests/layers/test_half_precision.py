@@ -46,8 +46,6 @@ from jaxseg.layers.aspp import SummedASPP
 from jaxseg.layers.cbam import CBAM
 from jaxseg.layers.dense_prediction_cell import DensePredictionCell
 from jaxseg.layers.dense_upsampling import DenseUpsampling
-from jaxseg.layers.feature_pyramid_attention import FeaturePyramidAttention
-from jaxseg.layers.global_attention_upsample import GlobalAttentionUpsample
 from jaxseg.layers.hybrid_dilation import HybridDilation
 from jaxseg.layers.inception import HybridPool, InceptionBlock
 from jaxseg.layers.multires import MultiResBlock, ResPath
@@ -102,8 +100,6 @@ LAYERS = {
     "spatial_reduction": SpatialReductionAttention(2, reduction=4),
     "lstm": ConvLSTM(4, peepholes=True),
     "dense_upsampling": DenseUpsampling(4, factor=2),
-    "feature_pyramid": FeaturePyramidAttention(4, width=4, norm="none"),
-    "global_attention_upsample": GlobalAttentionUpsample(norm="none"),
     "hybrid_dilation": HybridDilation(4, norm="none"),
     "inception": InceptionBlock(4),
     "hybrid_pool": HybridPool(),
@@ -132,7 +128,6 @@ WITH_A_THIRD_FORM += ["pyramid_pooling_max", "hybrid_pool"]
 SHAPES = {
     "attention_gate": (FULL, HALF),
     "attention_gate_community": (FULL, FULL),
-    "global_attention_upsample": (FULL, HALF),
     "lstm": ((1, 3, *FULL[1:]),),
 }
 SEQUENCES = {

@@ -78,6 +78,7 @@ CASES: dict[str, Case] = {
     "segnet_basic": Case({"widths": (4, 6, 8, 6)}, volume=None, unpools=True),
     "fpn": Case({"width": 8, "branch_width": 4}, encoders=PLAIN),
     "linknet": Case({"width": 4, "encoder": Plain((4, 4, 4, 4, 4), convs=1)}),
+    "pan": Case({"width": 4}, encoders=PLAIN, sizes=((1, 1), (7, 90))),
     "pspnet": Case({"width": 4, "auxiliary_width": 4, "branch_width": 2}, encoders=PLAIN),
     "refinenet": Case({"widths": (5, 4, 4), "links": 2, "units": (1, 1)}, encoders=PLAIN),
     "unet": Case(encoders=WIDTHS),

@@ -6,12 +6,17 @@ from jaxseg.encoders import ENCODERS, ResNet
 
 Row = tuple[str, dict[str, Any]]
 
-SMP = ("resnet18", "resnet34", "resnet50", "resnet101", "vgg16_bn")
-"""Encoders with which segmentation_models_pytorch's networks were counted, and that are here."""
+DILATED = ("resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2")
+SMP = (*DILATED, "vgg16_bn", "densenet121", "xception")
+"""Encoders with which segmentation_models_pytorch's networks were counted, and that are here.
+
+The first are those that it dilates.
+"""
 
 DEEP = {"stem": "deep", "output_stride": 8}
 FPN = {"smooth": "none", "align_corners": True, "dropout": 0.2}
 LINKNET = {"form": "smp"}
+PAN = {"gate": "sigmoid", "use_bias": True}
 PSPNET = {
     "feature": -3,
     "auxiliary": "none",
@@ -70,7 +75,10 @@ def of_smp() -> dict[str, Row]:
         found[f"smp/FPN/{name}"] = ("fpn", {"encoder": name, **FPN})
         found[f"smp/Linknet/{name}"] = ("linknet", {"encoder": name, **LINKNET})
         found[f"smp/UPerNet/{name}"] = ("upernet", {"encoder": name, **UPERNET})
-        found[f"smp/PSPNet/{name}"] = ("pspnet", {"encoder": ENCODERS[name](), **PSPNET})
+        if name != "mobilenet_v2":  # whose encoder runs a stage more there than it gives
+            found[f"smp/PSPNet/{name}"] = ("pspnet", {"encoder": ENCODERS[name](), **PSPNET})
+    for name in DILATED:
+        found[f"smp/PAN/{name}"] = ("pan", {"encoder": name, **PAN})
     for name, depth in (("resnet50", 4), ("resnet50", 5), ("resnet101", 5)):
         fields = {"encoder": ENCODERS[name](), **PSPNET, "feature": depth - 6}
         found[f"smp/PSPNet/{name} depth={depth}"] = ("pspnet", fields)
