@@ -121,6 +121,7 @@ FPN = {"smooth": "none", "align_corners": True, "dropout": 0.0}
 V3 = {"context_convs": 1, "order": "torch", "dropout": 0.0}
 V3_PLUS = {**V3, "form": "community", "decoder_convs": 1, "rates": (12, 24, 36)}
 PAN = {"encoder": DILATED[16], "gate": "sigmoid", "use_bias": True}
+SEGFORMER = {"align_corners": True, "dropout": 0.0}
 UPERNET = {"width": 256, "reduced": "pooled", "feature_norm": "layer", "align_corners": True}
 PSPNET = {
     "feature": -3,
@@ -140,12 +141,15 @@ PEERS = {
     "smp_pspnet_resnet50": smp("pspnet", "PSPNet", "resnet50", **PSPNET),
     "smp_linknet_resnet34": smp("linknet", "Linknet", "resnet34", form="smp"),
     "smp_pan_resnet50": smp("pan", "PAN", "resnet50", smoke=128, **PAN),
+    "smp_manet_resnet34": smp("manet", "MAnet", "resnet34", attention="smp"),
+    "smp_segformer_mit_b0": smp("segformer", "Segformer", "mit_b0", **SEGFORMER),
     "smp_upernet_resnet34": smp("upernet", "UPerNet", "resnet34", **UPERNET),
     "smp_deeplabv3_resnet50": smp("deeplab_v3", "DeepLabV3", "resnet50", encoder=DILATED[8], **V3),
     "smp_deeplabv3plus_resnet50": smp(
         "deeplab_v3_plus", "DeepLabV3Plus", "resnet50", encoder=DILATED[16], **V3_PLUS
     ),
     "tv_fcn_resnet50": torchvision("fcn", "fcn_resnet50", dropout=0.0),
+    "tv_lraspp_mobilenet_v3_large": torchvision("lraspp", "lraspp_mobilenet_v3_large"),
     "tv_deeplabv3_resnet50": torchvision(
         "deeplab_v3",
         "deeplabv3_resnet50",

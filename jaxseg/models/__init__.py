@@ -21,9 +21,12 @@ from jaxseg.models.fcn import FCN
 from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
 from jaxseg.models.linknet import LinkNet
+from jaxseg.models.lraspp import LRASPP
+from jaxseg.models.manet import MANet
 from jaxseg.models.pan import PAN
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.models.refinenet import RefineNet
+from jaxseg.models.segformer import SegFormer
 from jaxseg.models.segnet import SegNet
 from jaxseg.models.segnet_basic import SegNetBasic
 from jaxseg.models.unet import UNet
@@ -52,9 +55,12 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "segnet": SegNet,
     "segnet_basic": SegNetBasic,
     "linknet": LinkNet,
+    "lraspp": LRASPP,
+    "manet": MANet,
     "pan": PAN,
     "pspnet": PSPNet,
     "refinenet": RefineNet,
+    "segformer": SegFormer,
     "unet": UNet,
     "unet_2015": UNet2015,
     "unet_ensemble": functools.partial(UNetPlusPlus, skips="encoder", mode="ensemble"),

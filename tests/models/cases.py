@@ -78,9 +78,12 @@ CASES: dict[str, Case] = {
     "segnet_basic": Case({"widths": (4, 6, 8, 6)}, volume=None, unpools=True),
     "fpn": Case({"width": 8, "branch_width": 4}, encoders=PLAIN),
     "linknet": Case({"width": 4, "encoder": Plain((4, 4, 4, 4, 4), convs=1)}),
+    "lraspp": Case({"width": 4}, encoders=PLAIN),
+    "manet": Case({"widths": (6, 4), "position_width": 2, "reduction": 1}, encoders=PLAIN),
     "pan": Case({"width": 4}, encoders=PLAIN, sizes=((1, 1), (7, 90))),
     "pspnet": Case({"width": 4, "auxiliary_width": 4, "branch_width": 2}, encoders=PLAIN),
     "refinenet": Case({"widths": (5, 4, 4), "links": 2, "units": (1, 1)}, encoders=PLAIN),
+    "segformer": Case({"width": 6}, encoders=PLAIN),
     "unet": Case(encoders=WIDTHS),
     "unet_2015": Case(
         {"widths": (4, 6, 8)},

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxseg.encoders import ENCODERS, ResNet
+from jaxseg.encoders import ENCODERS, VGG, ResNet
 
 Row = tuple[str, dict[str, Any]]
 
@@ -16,6 +16,7 @@ The first are those that it dilates.
 DEEP = {"stem": "deep", "output_stride": 8}
 FPN = {"smooth": "none", "align_corners": True, "dropout": 0.2}
 LINKNET = {"form": "smp"}
+MANET = {"attention": "smp"}
 PAN = {"gate": "sigmoid", "use_bias": True}
 PSPNET = {
     "feature": -3,
@@ -26,6 +27,7 @@ PSPNET = {
     "head_kernel": 3,
     "dropout": 0.2,
 }
+SEGFORMER = {"align_corners": True, "dropout": 0.0}
 UPERNET = {"width": 256, "reduced": "pooled", "feature_norm": "layer", "align_corners": True}
 
 
@@ -74,9 +76,15 @@ def of_smp() -> dict[str, Row]:
     for name in SMP:
         found[f"smp/FPN/{name}"] = ("fpn", {"encoder": name, **FPN})
         found[f"smp/Linknet/{name}"] = ("linknet", {"encoder": name, **LINKNET})
+        # their MAnet has no skip of full resolution
+        encoder = VGG(16, finest=2, norm="batch") if name == "vgg16_bn" else name
+        found[f"smp/MAnet/{name}"] = ("manet", {"encoder": encoder, **MANET})
+        found[f"smp/Segformer/{name}"] = ("segformer", {"encoder": name, **SEGFORMER})
         found[f"smp/UPerNet/{name}"] = ("upernet", {"encoder": name, **UPERNET})
         if name != "mobilenet_v2":  # whose encoder runs a stage more there than it gives
             found[f"smp/PSPNet/{name}"] = ("pspnet", {"encoder": ENCODERS[name](), **PSPNET})
+    for i in range(6):
+        found[f"smp/Segformer/mit_b{i}"] = ("segformer", {"encoder": f"mit_b{i}", **SEGFORMER})
     for name in DILATED:
         found[f"smp/PAN/{name}"] = ("pan", {"encoder": name, **PAN})
     for name, depth in (("resnet50", 4), ("resnet50", 5), ("resnet101", 5)):
@@ -89,6 +97,8 @@ NETWORKS: dict[str, Row] = {
     **fpns(),
     **pspnets(),
     **of_smp(),
+    "torchvision/lraspp_mobilenet_v3_large": ("lraspp", {}),
+    "torchvision/lraspp_mobilenet_v3_large@512": ("lraspp", {}),
     "csail/resnet50+upernet/150cls": ("upernet", {}),
     "csail/resnet101+upernet/150cls": ("upernet", {"encoder": ResNet(101, stem="deep")}),
 }
