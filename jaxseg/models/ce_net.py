@@ -2,9 +2,9 @@
 
 Gu, Cheng, Fu, Zhou, Hao, Zhao, Zhang, Gao, Liu 2019, https://arxiv.org/abs/1903.02740, figure 2
 
-The network is that of the authors' code, in which the branches of both context blocks share their
-convolutions (figures 3 and 4 draw each its own: ``weights="separate"``). It gives logits where
-theirs ends in a sigmoid.
+Differs from the paper, as the authors' code does: the branches of both context blocks share their
+convolutions (figures 3 and 4 draw each its own: ``weights="separate"``). Theirs ends in a sigmoid
+of one class; here are logits.
 """
 
 from typing import ClassVar, Literal

@@ -67,7 +67,7 @@ CASES: dict[str, Case] = {
     "fc_densenet103": TIRAMISU,
     "fcn": Case(
         {"auxiliary": "head"},
-        encoders={"resnet": {"encoder": ResNet(10, width=4, output_stride=16)}, "plain": {}},
+        encoders={**PLAIN, **DILATED},
     ),
     "fcn32s": FCN_2015,
     "fcn16s": FCN_2015,
@@ -81,7 +81,9 @@ CASES: dict[str, Case] = {
     "lraspp": Case({"width": 4}, encoders=PLAIN),
     "manet": Case({"widths": (6, 4), "position_width": 2, "reduction": 1}, encoders=PLAIN),
     "pan": Case({"width": 4}, encoders=PLAIN, sizes=((1, 1), (7, 90))),
-    "pspnet": Case({"width": 4, "auxiliary_width": 4, "branch_width": 2}, encoders=PLAIN),
+    "pspnet": Case(
+        {"width": 4, "auxiliary_width": 4, "branch_width": 2, "bins": (1, 3)}, encoders=PLAIN
+    ),
     "refinenet": Case({"widths": (5, 4, 4), "links": 2, "units": (1, 1)}, encoders=PLAIN),
     "segformer": Case({"width": 6}, encoders=PLAIN),
     "unet": Case(encoders=WIDTHS),
