@@ -151,7 +151,6 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"smp-encoder/.*lite0", "counts a last convolution that it never runs"),
     (r"smp-encoder/.*", "not yet here, or never"),
     (r"smp/UnetPlusPlus/vgg16_bn", "counts two convolutions after VGG that it never runs"),
-    (r"smp/Unet(PlusPlus)?/.*", "an encoder that is not here"),
     (r"caffe/crfrnn.*", "FCN-8s with 21 parameters more than the released one"),
     (r"meetps/segnet", "a norm and a ReLU after the classifier"),
     (r"meetps/(unet|frrn)", "not in our list of networks"),
@@ -163,7 +162,7 @@ LEFT_OUT: tuple[tuple[str, str], ...] = (
     (r"csail/.*\+c1(_deepsup)?/.*", "CSAIL's C1 decoder is none of ours"),
     (r"pan/JaveyWang/.*", "a GPL port of other widths, with a classifier that it never runs"),
     (r"smp/PSPNet/mobilenet_v2", "its encoder runs a stage more than it gives"),
-    (r"smp/.*/efficientnet-b0", "an encoder that is not here"),
+    (r"smp/.*/.*(efficientnet|inception|convnext).*", "an encoder that is not here"),
     (r"smp/DPT/.*", "a decoder on vision transformers, which is not in our list of networks"),
 )
 """Patterns of counts that are not compared, and why."""
