@@ -1,7 +1,9 @@
 """What holds of every network on every encoder by shapes alone: nothing here is compiled."""
 
+import functools
 import json
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
@@ -111,6 +113,31 @@ def test_one_export_serves_every_size(model, case):
 TAKING = [name for name, (model, _) in FIRST.items() if hasattr(model, "encoder")]
 
 
+@functools.cache
+def features_of(encoder, shape):
+    """Shapes of the features of such an image: an encoder is traced once for all networks."""
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    def run(x):
+        return encoder.init_with_output(jax.random.key(0), x, train=False)[0]
+
+    return jax.eval_shape(run, x)
+
+
+def with_features(model, x):
+    """What the network gives, as shapes, where its encoder's features are zeros."""
+
+    def given(call, args, kwargs, context):
+        if (context.module.path, context.method_name) != (("encoder",), "__call__"):
+            return call(*args, **kwargs)
+        assert set(kwargs) == {"train"}  # all of the features
+        features = features_of(model.encoder, args[0].shape)
+        return tuple(jnp.zeros(feature.shape, feature.dtype) for feature in features)
+
+    with nn.intercept_methods(given):
+        return traced(model, x)
+
+
 @pytest.mark.parametrize("family", encoder_cases.TINY)
 @pytest.mark.parametrize("name", TAKING)
 def test_any_encoder_serves_under_any_decoder(name, family):
@@ -122,8 +149,9 @@ def test_any_encoder_serves_under_any_decoder(name, family):
     model = made.clone(encoder=encoder)
     if "widths" in type(made).__dataclass_fields__:  # which belong to the encoder they are made for
         model = model.clone(widths=type(made).widths)
-    prediction, _ = traced(model, image(case.size, batch=1))
+    prediction, variables = with_features(model, image(case.size, batch=1))
     assert prediction.logits.shape == (1, *case.size, CLASSES)
+    assert "encoder" not in variables["params"]  # its features were given
 
 
 @pytest.mark.parametrize("name", MODELS)
