@@ -13,6 +13,8 @@ from jaxseg.fields import configurable
 from jaxseg.models.baseline_unet import BaselineUNet
 from jaxseg.models.ce_net import CENet
 from jaxseg.models.deconvnet import DeconvNet
+from jaxseg.models.deeplab_v1 import DeepLabV1
+from jaxseg.models.deeplab_v2 import DeepLabV2
 from jaxseg.models.deeplab_v3 import DeepLabV3
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus
 from jaxseg.models.dense_unet import DenseUNet
@@ -49,6 +51,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "fcn8s": functools.partial(FCN2015, form="8s"),
     "fcn8s_at_once": functools.partial(FCN2015, form="8s_at_once"),
     "fcn_alexnet": functools.partial(FCN2015, form="32s", trunk="caffenet"),
+    "deeplab_v1": DeepLabV1,
+    "deeplab_v2": DeepLabV2,
     "deeplab_v3": DeepLabV3,
     "deeplab_v3_plus": DeepLabV3Plus,
     "fpn": FPN,

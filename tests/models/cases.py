@@ -50,6 +50,16 @@ FCN_2015 = Case({"width": 4, "hidden": 6}, volume=None)
 CASES: dict[str, Case] = {
     "baseline_unet": Case({"widths": (4, 6)}),
     "ce_net": Case({"width": 4, "windows": (2, 3), "encoder": Plain((4, 6), convs=1)}),
+    "deeplab_v1": Case(
+        {"encoder": Plain((4, 6), convs=1), "dilation": 2, "hidden": 4},
+        sizes=((1, 1), (7, 90)),
+        volume=None,
+    ),
+    "deeplab_v2": Case(
+        {"encoder": Plain((4, 6), convs=1), "rates": (1, 2)},
+        sizes=((1, 1), (7, 90)),
+        volume=None,
+    ),
     "deeplab_v3": Case(
         {"width": 4, "rates": (2, 4), "auxiliary": "head"},
         encoders=DILATED,

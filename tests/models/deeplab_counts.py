@@ -4,7 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from jaxseg.encoders import ResNet, create
+from jaxseg.encoders import VGG, ResNet, create
 
 Row = tuple[str, dict[str, Any]]
 
@@ -89,4 +89,30 @@ def _v3() -> dict[str, Row]:
     return rows
 
 
-DEEPLAB: dict[str, Row] = {**_v3_plus(), **_v3(), **_tf()}
+ONE_SCALE = {"scales": (1.0,)}
+ASPP_L = {"encoder": VGG(16, output_stride=8, pool="ceil", pool_size=3), "hidden": 1024}
+
+
+def _v1_and_v2() -> dict[str, Row]:
+    rows: dict[str, Row] = {
+        "deeplabv1/vgg16-LargeFOV": ("deeplab_v1", {}),
+        "deeplabv1/vgg16-basic(7x7,4096,dil4)": (
+            "deeplab_v1",
+            {"kernel_size": 7, "dilation": 4, "hidden": 4096},
+        ),
+        "deeplabv1/vgg16-4x4(4096,dil4)": (
+            "deeplab_v1",
+            {"kernel_size": 4, "dilation": 4, "hidden": 4096},
+        ),
+    }
+    for key in ("deeplabv2/vgg16-ASPP-L", "caffe/deeplabv2_vgg16_aspp"):
+        rows[key] = ("deeplab_v2", {**ASPP_L, **ONE_SCALE})
+    for depth in (50, 101):
+        encoder = ResNet(depth, strided="1x1", output_stride=8, pool="ceil")
+        for size in (321, 513):
+            key = f"deeplabv2/resnet{depth}/{size}"
+            rows[key] = ("deeplab_v2", {"encoder": encoder, **ONE_SCALE})
+    return rows
+
+
+DEEPLAB: dict[str, Row] = {**_v1_and_v2(), **_v3_plus(), **_v3(), **_tf()}
