@@ -25,8 +25,10 @@ from jaxseg.models.fpn import FPN
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.lraspp import LRASPP
 from jaxseg.models.manet import MANet
+from jaxseg.models.multiresunet import MultiResUNet
 from jaxseg.models.pan import PAN
 from jaxseg.models.pspnet import PSPNet
+from jaxseg.models.r2unet import R2UNet
 from jaxseg.models.refinenet import RefineNet
 from jaxseg.models.segformer import SegFormer
 from jaxseg.models.segnet import SegNet
@@ -61,8 +63,11 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "linknet": LinkNet,
     "lraspp": LRASPP,
     "manet": MANet,
+    "multiresunet": MultiResUNet,
     "pan": PAN,
     "pspnet": PSPNet,
+    "r2unet": R2UNet,
+    "r2_attention_unet": functools.partial(R2UNet, gates="attention"),
     "refinenet": RefineNet,
     "segformer": SegFormer,
     "unet": UNet,

@@ -16,7 +16,7 @@ from jaxseg.layers import (
     SeparableConv,
     SqueezeExcitation,
 )
-from jaxseg.layers.recurrent_conv import RecurrentConv
+from jaxseg.models.r2unet import RecurrentConv
 
 X = jax.random.normal(jax.random.key(0), (2, 5, 4, 3)) - 0.2
 SLOPES = {"prelu": jnp.array([0.25, -0.5, 2.0]), "prelu_shared": jnp.array([0.3])}

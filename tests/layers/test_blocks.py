@@ -13,10 +13,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxseg.layers.conv_lstm import ConvLSTM
 from jaxseg.layers.dense import DenseBlock
 from jaxseg.layers.inception import HybridPool, InceptionBlock, spectral_pool
-from jaxseg.layers.multires import MultiResBlock, ResPath
-from jaxseg.layers.recurrent_conv import RecurrentConv
 from jaxseg.layers.residual import PreactivatedBlock, ResidualBlock
 from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
+from jaxseg.models.multiresunet import MultiResBlock, ResPath
+from jaxseg.models.r2unet import RecurrentConv
 from jaxseg.models.refinenet import (
     ChainedResidualPooling,
     MultiResolutionFusion,

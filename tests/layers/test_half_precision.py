@@ -48,12 +48,12 @@ from jaxseg.layers.dense_prediction_cell import DensePredictionCell
 from jaxseg.layers.dense_upsampling import DenseUpsampling
 from jaxseg.layers.hybrid_dilation import HybridDilation
 from jaxseg.layers.inception import HybridPool, InceptionBlock
-from jaxseg.layers.multires import MultiResBlock, ResPath
 from jaxseg.layers.non_local import GlobalAggregation
-from jaxseg.layers.recurrent_conv import RecurrentConv
 from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
 from jaxseg.layers.spatial_reduction import SpatialReductionAttention
 from jaxseg.layers.squeeze_excitation import SpatialExcitation
+from jaxseg.models.multiresunet import MultiResBlock, ResPath
+from jaxseg.models.r2unet import RecurrentConv
 
 FULL, HALF, QUARTER = (2, 64, 64, 8), (2, 32, 32, 8), (2, 16, 16, 8)
 LAYERS = {

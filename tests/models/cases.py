@@ -90,10 +90,13 @@ CASES: dict[str, Case] = {
     "linknet": Case({"width": 4, "encoder": Plain((4, 4, 4, 4, 4), convs=1)}),
     "lraspp": Case({"width": 4}, encoders=PLAIN),
     "manet": Case({"widths": (6, 4), "position_width": 2, "reduction": 1}, encoders=PLAIN),
+    "multiresunet": Case({"widths": (4, 6)}),
     "pan": Case({"width": 4}, encoders=PLAIN, sizes=((1, 1), (7, 90))),
     "pspnet": Case(
         {"width": 4, "auxiliary_width": 4, "branch_width": 2, "bins": (1, 3)}, encoders=PLAIN
     ),
+    "r2unet": Case({"widths": (4, 6), "steps": 1}),
+    "r2_attention_unet": Case({"widths": (4, 6), "steps": 1, "kernels": "shared"}),
     "refinenet": Case({"widths": (5, 4, 4), "links": 2, "units": (1, 1)}, encoders=PLAIN),
     "segformer": Case({"width": 6}, encoders=PLAIN),
     "unet": Case(encoders=WIDTHS),

@@ -126,10 +126,15 @@ def check_fingerprint(
     outputs = (*reversed(prediction.auxiliary), prediction.logits)
     for ours, theirs in zip(outputs, known["outputs"], strict=True):
         flat = np.moveaxis(np.asarray(ours, "f8"), -1, 1).reshape(-1)
-        middle = len(flat) // 2
-        parts = {"first8": flat[:8], "mid4": flat[middle : middle + 4], "last4": flat[-4:]}
-        for part, numbers in parts.items():
-            off = abs(numbers - np.array(theirs[part])).max()
-            assert off <= tolerance * theirs["std"], (part, off, theirs["std"])
-        assert abs(flat.mean() - theirs["mean"]) <= tolerance * theirs["std"]
-        assert abs(flat.std() - theirs["std"]) <= tolerance * theirs["std"]
+        check_output(flat, theirs, tolerance)
+
+
+def check_output(flat: np.ndarray, known: dict[str, Any], tolerance: float) -> None:
+    """Hold an output, flattened in the peer's order, to its fingerprint."""
+    middle = len(flat) // 2
+    parts = {"first8": flat[:8], "mid4": flat[middle : middle + 4], "last4": flat[-4:]}
+    for part, numbers in parts.items():
+        off = abs(numbers - np.array(known[part])).max()
+        assert off <= tolerance * known["std"], (part, off, known["std"])
+    assert abs(flat.mean() - known["mean"]) <= tolerance * known["std"]
+    assert abs(flat.std() - known["std"]) <= tolerance * known["std"]

@@ -1,21 +1,74 @@
-"""The two parts of MultiResUNet: the MultiRes block and the Res path.
+"""MultiResUNet: Rethinking the U-Net Architecture for Multimodal Biomedical Image Segmentation.
 
-Ibtehaz & Rahman 2020, https://arxiv.org/abs/1902.04049. As in the authors' Keras code: norms after
-convolutions have a bias and no scale, epsilon 1e-3, momentum 0.99; sums go through ReLU, then norm.
+Ibtehaz & Rahman 2020, https://arxiv.org/abs/1902.04049, figures 3 to 5
+
+Differs from the paper: logits, where it ends in a sigmoid of one class. As in the authors' Keras
+code, norms after convolutions have a bias and no scale, epsilon 1e-3, momentum 0.99; sums go
+through ReLU, then norm; a batch norm stands before the sigmoid, here before the logits leave.
 Their PyTorch port is another network.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
-from jaxseg.layers.activation import Activation, activated
-from jaxseg.layers.conv import Conv, add_bias
-from jaxseg.layers.norm import Norm
-from jaxseg.ops import Size
+from jaxseg.layers import Activation, Conv, Head, Norm, Size, TransposedConv
+from jaxseg.layers.activation import activated
+from jaxseg.layers.conv import add_bias
+from jaxseg.ops import crop, max_pool, pad_to_multiple
+from jaxseg.types import Paper, Prediction
 
 EPSILON, MOMENTUM = 1e-3, 0.99
+
+
+class MultiResUNet(nn.Module):
+    """A MultiRes block a level, a Res path in the place of each skip connection (figure 5).
+
+    ``widths`` are the U-Net's that the levels stand for, finest first; a block puts out
+    ``block_width`` of it, times ``alpha``. The path of the finest level has as many steps as there
+    are levels below it, the next one fewer. 2-D and 3-D by the rank of the image, of any size:
+    padded with zeros at the end of each axis to a multiple of ``stride``, and cropped.
+    """
+
+    paper: ClassVar[Paper] = Paper(
+        "MultiResUNet: Rethinking the U-Net Architecture for Multimodal Biomedical Image "
+        "Segmentation",
+        "Ibtehaz",
+        2020,
+        "https://arxiv.org/abs/1902.04049",
+    )
+
+    num_classes: int
+    widths: tuple[int, ...] = (32, 64, 128, 256, 512)
+    alpha: float = 1.67
+    dtype: str = "float32"
+
+    @property
+    def stride(self) -> int:
+        """Sizes that are multiples of this need no padding."""
+        return 2 ** (len(self.widths) - 1)
+
+    @nn.compact
+    def __call__(self, image: Float[Array | np.ndarray, "b *s c"], *, train: bool) -> Prediction:
+        """Logits of the image's size."""
+        size, skips, last = image.shape[1:-1], [], len(self.widths) - 1
+        x = pad_to_multiple(jnp.asarray(image, self.dtype), self.stride)
+        for level, width in enumerate(self.widths):
+            x = max_pool(x) if level else x
+            x = MultiResBlock(width, self.alpha, name=f"level{level}_block")(x, train=train)
+            if level < last:
+                path = ResPath(width, last - level, name=f"level{level}_path")
+                skips.append(path(x, train=train))
+        for level in reversed(range(last)):
+            width = self.widths[level]
+            x = TransposedConv(width, name=f"level{level}_up")(x)
+            x = jnp.concatenate([x, skips[level]], axis=-1)
+            x = MultiResBlock(width, self.alpha, name=f"level{level}_up_block")(x, train=train)
+        return Prediction(crop(_NormHead(self.num_classes, name="head")(x, train=train), size))
 
 
 class MultiResBlock(nn.Module):
@@ -99,3 +152,15 @@ def _widths(width: int, alpha: float) -> tuple[int, int, int]:
     # The code's constants, not sixths: with those 32 * 1.67 / 3 would round to another width.
     first, second, third = (int(alpha * width * part) for part in (0.167, 0.333, 0.5))
     return first, second, third
+
+
+class _NormHead(nn.Module):
+    """A 1x1 convolution, a batch norm without scale and a bias: float32."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
+        x = Head(self.features, use_bias=False, name="conv")(x)
+        x = Norm(affine=False, epsilon=EPSILON, momentum=MOMENTUM, name="norm")(x, train=train)
+        return add_bias(self, x)

@@ -1,4 +1,9 @@
-"""The recurrent convolution; its numbers stand in test_blocks."""
+"""R2U-Net: Lee's numbers and counts, both forms of kernels; its recurrent convolution.
+
+The numbers of the convolution by itself stand in tests/layers/test_blocks.py.
+"""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +13,39 @@ import pytest
 from jaxseg import cost
 from jaxseg.errors import UserError
 from jaxseg.layers import ConvNorm
-from jaxseg.layers.recurrent_conv import RecurrentConv
+from jaxseg.models.r2unet import R2UNet, RecurrentConv
+from tests.models import peers
+from tests.models.medical_counts import check_cost
+
+LEE = functools.partial(R2UNet, 1, kernels="shared")
+GATED = LEE(gates="attention")
+
+
+@pytest.mark.parametrize(("name", "model"), [("R2U_Net_t2", LEE()), ("R2AttU_Net_t2", GATED)])
+def test_with_shared_kernels_it_gives_lees_numbers(shared, name, model):
+    names = model.names["LeeJunHyun/Image_Segmentation"]
+    peers.check_fingerprint(shared / "facts", f"lee/{name}", model, names, tolerance=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [*((f"R2U_Net_t{n}", LEE(steps=n)) for n in (1, 2, 3)), ("R2AttU_Net", GATED)],
+)
+def test_it_costs_what_lees_does(shared, name, model):
+    check_cost(shared / "facts", f"lee/{name}", model)
+
+
+def test_separate_kernels_cost_one_more_a_convolution():
+    x = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
+
+    def count(kernels):
+        model = R2UNet(2, widths=(4, 6), kernels=kernels)
+        return cost.parameters(
+            jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), x)
+        )
+
+    # one 3x3 kernel more in each of two convolutions of level 0, level 1 and level 0 again
+    assert count("separate") - count("shared") == 2 * 9 * (4 * 4 + 6 * 6 + 4 * 4)
 
 
 @pytest.mark.parametrize("kernels", ["shared", "separate"])
