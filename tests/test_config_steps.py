@@ -13,7 +13,9 @@ import pytest
 
 from jaxseg import checkpoint, config
 from jaxseg.encoders import Plain
+from jaxseg.losses import DeepSupervision
 from jaxseg.models import MODELS, class_of
+from jaxseg.recipes import Supervised
 from tests.models.cases import CASES, ENCODERS
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
@@ -33,6 +35,15 @@ def small(model, dataset):
     return model.clone(**case.fields, **encoder), (side,) * dataset.rank  # turns want squares
 
 
+def with_heads_of(model, recipe):
+    """The recipe with ``model``, and no more weights of heads than that has levels."""
+    weights = recipe.supervision.weights if isinstance(recipe, Supervised) else None
+    if weights is not None and hasattr(model, "widths"):
+        fewer = DeepSupervision(weights=weights[: len(model.widths)])
+        recipe = dataclasses.replace(recipe, supervision=fewer)
+    return dataclasses.replace(recipe, model=model)
+
+
 def filled(shapes, num_classes):
     """A batch of noise; some pixels are ignored where labels allow it."""
     random = np.random.default_rng(0)
@@ -49,7 +60,7 @@ def filled(shapes, num_classes):
 def test_a_config_makes_two_steps(path):
     experiment = config.read(path)
     model, size = small(experiment.recipe.model, experiment.data.dataset)
-    recipe = dataclasses.replace(experiment.recipe, model=model).scheduled(experiment.steps)
+    recipe = with_heads_of(model, experiment.recipe).scheduled(experiment.steps)
     data = dataclasses.replace(experiment.data, patch=size)
     shapes = checkpoint.abstract_batch(
         dataclasses.replace(experiment, recipe=recipe, data=data, streams={})

@@ -34,6 +34,7 @@ from jaxseg.models.segformer import SegFormer
 from jaxseg.models.segnet import SegNet
 from jaxseg.models.segnet_basic import SegNetBasic
 from jaxseg.models.unet import UNet
+from jaxseg.models.unet_3plus import UNet3Plus
 from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
@@ -72,6 +73,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "segformer": SegFormer,
     "unet": UNet,
     "unet_2015": UNet2015,
+    "unet_3plus": UNet3Plus,
     "unet_ensemble": functools.partial(UNetPlusPlus, skips="encoder", mode="ensemble"),
     "unet_multi_output": UNetMultiOutput,
     "unet_plus": functools.partial(UNetPlusPlus, skips="short"),
