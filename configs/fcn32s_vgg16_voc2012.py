@@ -3,7 +3,7 @@
 Paper     Shelhamer, Long, Darrell 2017, https://arxiv.org/abs/1605.06211: SGD of single whole
           images with momentum 0.99, weight decay 5e-4 and a rate of 1e-10 of the loss **summed**
           over the pixels (here its mean times 500 x 375), biases at twice the rate and without
-          decay (here at the same rate), 100,000 steps, no augmentation, from VGG16's
+          decay, 100,000 steps, no augmentation, from VGG16's
           ImageNet weights (here from random ones, until another run gives those), 8,498 images of
           SBD (here trainaug).
           Images are blue, green, red to 255, less their mean: ``standardize``.
@@ -33,6 +33,7 @@ def experiment() -> Experiment:
             model=FCN2015(num_classes=21, form="32s", standardize=CAFFE),
             losses={"cross_entropy": CrossEntropy(weight=500.0 * 375.0)},
             optimizer=SGD(learning_rate=1e-10, momentum=0.99, weight_decay=5e-4),
+            rates=(("*/bias", 2.0),),
         ),
         data=Data(
             dataset=VOC2012(train="trainaug"), root="data/VOCdevkit/VOC2012", patch=(500, 500)

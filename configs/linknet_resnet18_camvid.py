@@ -1,7 +1,7 @@
 """LinkNet with a ResNet-18 encoder on CamVid's road scenes.
 
 Paper     Chaurasia, Culurciello 2017, https://arxiv.org/abs/1707.03718. Recalled, not checked:
-          RMSprop at 5e-4 (AdamW here), images of 768 x 576, class weights of ENet,
+          RMSprop at 5e-4, images of 768 x 576, class weights of ENet,
           1 / log(1.02 + frequency); cross entropy; the encoder from ImageNet weights; 68.3 IoU
           on CamVid's test images.
 Data      CamVid, 367 images of 360 x 480 train, 101 validate, 233 test; 11 classes, void ignored
@@ -17,7 +17,7 @@ from jaxseg.encoders import ResNet
 from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.losses import CrossEntropy
 from jaxseg.models.linknet import LinkNet
-from jaxseg.optimizers import AdamW, Poly
+from jaxseg.optimizers import RMSprop
 from jaxseg.recipes import Supervised
 
 
@@ -27,7 +27,7 @@ def experiment() -> Experiment:
         recipe=Supervised(
             model=LinkNet(num_classes=11, encoder=ResNet(18)),
             losses={"cross_entropy": CrossEntropy()},
-            optimizer=AdamW(learning_rate=Poly(peak=5e-4), weight_decay=2e-4),
+            optimizer=RMSprop(learning_rate=5e-4),
             augment=Augment(flip=(0.0, 0.5), scale=(0.75, 1.5)),
         ),
         data=Data(dataset=CamVid(), root="data/camvid", patch=(352, 480)),

@@ -1,5 +1,6 @@
 """TrainState and the pure pieces that every recipe's step is made of."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,7 +13,11 @@ from jaxseg.errors import require, unknown
 from jaxseg.types import Batch
 
 Rates = tuple[tuple[str, float], ...]
-"""Factors of the update by parameter path; of several that hold, the longest path counts."""
+"""Factors of the update by parameter path; of several that hold, the longest path counts.
+
+``*/bias`` is every parameter of that role, and multiplies what its place has: Caffe's recipes
+double the rate of biases.
+"""
 
 
 class TrainState(NamedTuple):
@@ -141,6 +146,7 @@ def check_rates(rates: Rates, params: Any) -> None:
     """Refuse a path that names no parameter: it would freeze nothing, in silence."""
     paths = [path_of(entries) for entries, _ in jax.tree_util.tree_leaves_with_path(params)]
     known = {"/".join(path.split("/")[:n]) for path in paths for n in range(1, path.count("/") + 2)}
+    known |= {"*/" + path.split("/")[-1] for path in paths}
     for path, factor in rates:
         require(factor >= 0, f"recipe.rates of {path!r}", factor, "at least 0")
         if path not in known:
@@ -158,13 +164,18 @@ def _with_factors(function: Callable, rates: Rates, tree: Any, *others: Any) -> 
         return tree
 
     def apply(entries: Any, leaf: Any, *rest: Any) -> Any:
-        path = path_of(entries) + "/"
-        found = [rate for rate in rates if path.startswith(rate[0] + "/")]
-        if not found:
-            return leaf
-        return function(max(found, key=lambda rate: len(rate[0]))[1], leaf, *rest)
+        factor = _factor(rates, path_of(entries))
+        return leaf if factor is None else function(factor, leaf, *rest)
 
     return jax.tree_util.tree_map_with_path(apply, tree, *others)
+
+
+def _factor(rates: Rates, path: str) -> float | None:
+    """The factor of the parameter's place times that of its role; None where neither is named."""
+    places = {place: factor for place, factor in rates if f"{path}/".startswith(f"{place}/")}
+    roles = [factor for role, factor in rates if role == "*/" + path.split("/")[-1]]
+    named = [places[max(places, key=len)]] if places else []
+    return math.prod([*named, *roles]) if named or roles else None
 
 
 def path_of(entries: Any) -> str:

@@ -7,7 +7,18 @@ import optax
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Constant, Cosine, Poly, decays
+from jaxseg.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    Exponential,
+    Poly,
+    RMSprop,
+    decays,
+)
 
 STEPS = 10
 PARAMS = {
@@ -51,6 +62,14 @@ def test_cosine_falls_by_half_a_wave_to_its_end():
         expected = 0.5 + 1.5 * (1 + math.cos(math.pi * t / STEPS)) / 2
         assert math.isclose(rate(t), expected, rel_tol=1e-5)
     assert math.isclose(rate(STEPS + 5), 0.5, rel_tol=1e-6)
+
+
+def test_an_exponential_falls_in_steps():
+    rate = Exponential(2.0, decay=0.1, every=3, warmup=4).build(STEPS)
+    found = [float(rate(t)) for t in (4, 6, 7, 9, 10)]
+    np.testing.assert_allclose(found, [2.0, 2.0, 0.2, 0.2, 0.02], rtol=1e-5)
+    with pytest.raises(UserError, match=r"learning_rate.every=0: must be at least 1"):
+        Exponential(2.0, decay=0.1, every=0).build(STEPS)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +131,16 @@ def test_the_first_step_of_adam_is_the_rate_in_the_sign_of_the_gradient():
         got, _ = run(optimizer, 1)
         step = got["conv"]["kernel"] - PARAMS["conv"]["kernel"]
         np.testing.assert_allclose(step, -0.1 * jnp.sign(GRADS["conv"]["kernel"]), rtol=1e-4)
+
+
+def test_rmsprop_divides_by_the_root_of_the_mean_square():
+    found, _ = run(RMSprop(0.1, decay=0.9, eps=1e-3, weight_decay=0.5), 3)
+    p, v, g = np.asarray(PARAMS["conv"]["kernel"]), 0.0, np.asarray(GRADS["conv"]["kernel"])
+    for _ in range(3):
+        decayed = g + 0.5 * p
+        v = 0.9 * v + 0.1 * decayed**2
+        p = p - 0.1 * decayed / (np.sqrt(v) + 1e-3)
+    np.testing.assert_allclose(found["conv"]["kernel"], p, rtol=1e-5)
 
 
 def test_decay_spares_what_has_one_axis_or_none():

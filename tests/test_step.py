@@ -82,6 +82,18 @@ def test_rates_are_factors_of_the_update_by_path():
     assert float(state.batch_stats["encoder"]["stem"]["mean"][0]) == 0
 
 
+def test_the_rate_of_a_role_multiplies_that_of_its_place():
+    rates = (("encoder", 0.5), ("head", 10.0), ("*/kernel", 2.0))
+    state = moved(rates, SGD(learning_rate=0.1, momentum=0.0).build(2))
+    change = jax.tree.map(lambda a, b: float((a - b).max()), state.params, RATES)
+    np.testing.assert_allclose(change["encoder"]["top"]["kernel"], -0.1, rtol=1e-5)
+    np.testing.assert_allclose(change["head"]["kernel"], -2.0, rtol=1e-5)
+    np.testing.assert_array_equal(state.batch_stats["head"]["mean"], 1)
+    step.check_rates(rates, RATES)
+    with pytest.raises(UserError, match=r"no parameter lies at '\*/kernels'.*'\*/kernel'"):
+        step.check_rates((("*/kernels", 2.0),), RATES)
+
+
 def test_what_is_frozen_counts_in_no_norm():
     grads = jax.tree.map(jnp.ones_like, RATES)
     assert float(step.gradient_norm(grads)) == pytest.approx(12**0.5)
@@ -92,7 +104,11 @@ def test_what_is_frozen_counts_in_no_norm():
 
 
 def test_a_rate_of_no_parameter_is_refused():
-    for path, said in (("enc", "'encoder'"), ("encoder/ste", "encoder/stem"), ("kernel", "head")):
+    for path, said in (
+        ("enc", "'encoder'"),
+        ("encoder/ste", "encoder/stem"),
+        ("kernel", r"\*/kernel"),
+    ):
         with pytest.raises(UserError, match=f"no parameter lies at {path!r}.*{said}"):
             step.check_rates(((path, 0.1),), RATES)
     with pytest.raises(UserError, match="must be at least 0"):

@@ -51,7 +51,8 @@ class ResNet(nn.Module):
     block of such a stage has the new dilation, as in TF-DeepLab, semseg and
     segmentation_models_pytorch; with ``after_first`` the first block keeps the old one, as in
     torchvision: same weights, other outputs. ``multi_grid`` multiplies the dilation of the last
-    stage's blocks (DeepLab v3: ``(1, 2, 4)``); empty is 1 each. ``pool="ceil"`` rounds the size
+    stage's blocks (DeepLab v3: ``(1, 2, 4)``); empty is 1 each. ``dilations`` are, for as many of
+    the last stages as it has entries, those of each block (HDC). ``pool="ceil"`` rounds the size
     after max pooling up (DeepLab v2), so that strides hold but for one pixel more.
     """
 
@@ -69,6 +70,7 @@ class ResNet(nn.Module):
     output_stride: Literal[8, 16, 32] = 32
     dilated: Literal["all", "after_first"] = "all"
     multi_grid: tuple[int, ...] = ()
+    dilations: tuple[tuple[int, ...], ...] = ()
     pool: Literal["floor", "ceil"] = "floor"
     norm: Kind = "batch"
     standardize: Standardize | None = None
@@ -114,6 +116,8 @@ class ResNet(nn.Module):
         dilation = self._dilation(stage - 1 if keeps else stage)
         if stage == 4 and self.multi_grid:
             dilation *= self.multi_grid[i]
+        if (own := stage - 5 + len(self.dilations)) >= 0:
+            dilation = self.dilations[own][i]
         return ResidualBlock(
             planes if basic else 4 * planes,
             kind="basic" if basic else "bottleneck",
@@ -145,4 +149,10 @@ class ResNet(nn.Module):
             raise UserError(
                 f"multi_grid={self.multi_grid}: must have a factor for each of the last stage's "
                 f"{BLOCKS[self.depth][-1]} blocks, or none"
+            )
+        wanted = BLOCKS[self.depth][4 - len(self.dilations) :] if self.dilations else ()
+        if tuple(map(len, self.dilations)) != wanted:
+            raise UserError(
+                f"dilations={self.dilations}: must have a dilation for each block of the last "
+                f"stages; depth={self.depth} has {BLOCKS[self.depth]} blocks"
             )

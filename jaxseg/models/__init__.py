@@ -22,6 +22,7 @@ from jaxseg.models.fc_densenet import FCDenseNet
 from jaxseg.models.fcn import FCN
 from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
+from jaxseg.models.hdc_duc import HDCDUC
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.lraspp import LRASPP
 from jaxseg.models.manet import MANet
@@ -59,6 +60,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "deeplab_v3": DeepLabV3,
     "deeplab_v3_plus": DeepLabV3Plus,
     "fpn": FPN,
+    "hdc_duc": HDCDUC,
     "segnet": SegNet,
     "segnet_basic": SegNetBasic,
     "linknet": LinkNet,

@@ -45,8 +45,6 @@ from jaxseg.layers import (
 from jaxseg.layers.aspp import SummedASPP
 from jaxseg.layers.cbam import CBAM
 from jaxseg.layers.dense_prediction_cell import DensePredictionCell
-from jaxseg.layers.dense_upsampling import DenseUpsampling
-from jaxseg.layers.hybrid_dilation import HybridDilation
 from jaxseg.layers.inception import HybridPool, InceptionBlock
 from jaxseg.layers.non_local import GlobalAggregation
 from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
@@ -99,8 +97,6 @@ LAYERS = {
     "global_aggregation": GlobalAggregation(4, size="down"),
     "spatial_reduction": SpatialReductionAttention(2, reduction=4),
     "lstm": ConvLSTM(4, peepholes=True),
-    "dense_upsampling": DenseUpsampling(4, factor=2),
-    "hybrid_dilation": HybridDilation(4, norm="none"),
     "inception": InceptionBlock(4),
     "hybrid_pool": HybridPool(),
     "multires": MultiResBlock(8),

@@ -12,10 +12,9 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.layers.aspp import ASPP, SummedASPP
-from jaxseg.layers.dense_upsampling import DenseUpsampling
-from jaxseg.layers.hybrid_dilation import HybridDilation
 from jaxseg.layers.pyramid_pooling import PyramidPooling
 from jaxseg.models.ce_net import DenseAtrous, ResidualMultiKernelPooling
+from jaxseg.models.hdc_duc import DenseUpsampling, HybridDilation
 from jaxseg.models.pan import FeaturePyramidAttention, GlobalAttentionUpsample
 
 aspp = {"features": 3, "rates": (1, 3), "dropout": 0.0}

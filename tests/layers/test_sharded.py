@@ -23,9 +23,8 @@ from jaxseg.layers import (
     SeparableConv,
     TransposedConv,
 )
-from jaxseg.layers.dense_upsampling import DenseUpsampling
-from jaxseg.layers.hybrid_dilation import HybridDilation
 from jaxseg.layers.inception import InceptionBlock
+from jaxseg.models.hdc_duc import DenseUpsampling, HybridDilation
 from jaxseg.ops import (
     adaptive_average_pool,
     average_pool,

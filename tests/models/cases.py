@@ -84,6 +84,7 @@ CASES: dict[str, Case] = {
     "fcn8s": FCN_2015,
     "fcn8s_at_once": FCN_2015,
     "fcn_alexnet": FCN_2015,
+    "hdc_duc": Case({"rates": (2, 4)}, encoders=DILATED, volume=(5, 18, 17)),
     "segnet": Case({"width": 4}, volume=None, unpools=True),
     "segnet_basic": Case({"widths": (4, 6, 8, 6)}, volume=None, unpools=True),
     "fpn": Case({"width": 8, "branch_width": 4}, encoders=PLAIN),

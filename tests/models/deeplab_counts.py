@@ -20,6 +20,9 @@ def _v3_plus() -> dict[str, Row]:
         return "deeplab_v3_plus", {"encoder": ResNet(depth, output_stride=stride), **fields}
 
     rows = {f"smp/DeepLabV3Plus/resnet{depth}": row(depth, 16, **V3_PLUS) for depth in DEPTHS}
+    for name in ("mobilenet_v2", "xception65"):
+        key = f"smp/DeepLabV3Plus/{name.replace('xception', 'tu-xception')}"
+        rows[key] = row(50, 16, encoder=create(name, output_stride=16), **V3_PLUS)
     for depth in (50, 101):
         rows[f"smp/DeepLabV3Plus/resnet{depth} os8"] = row(depth, 8, **V3_PLUS)
         encoder = ResNet(depth, output_stride=16, strided="1x1")
@@ -93,7 +96,8 @@ ONE_SCALE = {"scales": (1.0,)}
 ASPP_L = {"encoder": VGG(16, output_stride=8, pool="ceil", pool_size=3), "hidden": 1024}
 
 
-def _v1_and_v2() -> dict[str, Row]:
+def _before_v3() -> dict[str, Row]:
+    """Versions 1 and 2, and dense upsampling."""
     rows: dict[str, Row] = {
         "deeplabv1/vgg16-LargeFOV": ("deeplab_v1", {}),
         "deeplabv1/vgg16-basic(7x7,4096,dil4)": (
@@ -112,7 +116,8 @@ def _v1_and_v2() -> dict[str, Row]:
         for size in (321, 513):
             key = f"deeplabv2/resnet{depth}/{size}"
             rows[key] = ("deeplab_v2", {"encoder": encoder, **ONE_SCALE})
-    return rows
+    duc = {"encoder": ResNet(152, output_stride=8), "upsampling": "conv_norm"}
+    return {**rows, "zijundeng/ResNetDUC": ("hdc_duc", duc)}
 
 
-DEEPLAB: dict[str, Row] = {**_v1_and_v2(), **_v3_plus(), **_v3(), **_tf()}
+DEEPLAB: dict[str, Row] = {**_before_v3(), **_v3_plus(), **_v3(), **_tf()}

@@ -1,16 +1,31 @@
-"""Hybrid dilation: the paper's lists of rates, its rule, and the holes themselves."""
+"""Hybrid dilation (its lists of rates, its rule, the holes themselves) and dense upsampling."""
 
 import itertools
 import math
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg import cost
+from jaxseg.encoders import ResNet
 from jaxseg.errors import UserError
-from jaxseg.layers.hybrid_dilation import HybridDilation, check_rates, cycle_rates, largest_gap
+from jaxseg.models.hdc_duc import (
+    FOURTH,
+    HDCDUC,
+    DenseUpsampling,
+    HybridDilation,
+    check_rates,
+    cycle_rates,
+    largest_gap,
+)
+from tests.models import peers
+from tests.models.dilations import dilations
+
+GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 def seen(rates, kernel_size: int = 3) -> set[int]:
@@ -104,3 +119,63 @@ def test_the_gradient_of_one_pixel_reaches_every_pixel_of_the_field():
     inside = np.zeros((21, 21), bool)
     inside[2:19, 2:19] = True  # 1 + 2 (1 + 2 + 5) = 17 pixels
     assert (touched == inside).all()
+
+
+# --- dense upsampling, and the network ------------------------------------------------------------
+
+
+def test_a_pixel_predicts_the_classes_of_its_block():
+    layer, x = DenseUpsampling(19, kernel_size=1), jnp.zeros((1, 3, 4, 2))
+    variables = layer.init(jax.random.key(0), x)
+    run = jax.jit(layer.apply)
+    assert sum(a.size for a in jax.tree.leaves(variables)) == (2 + 1) * 19 * 64
+    y = np.asarray(run(variables, x.at[0, 1, 2].set(1.0)) - run(variables, x))
+    assert y.shape == (1, 24, 32, 19)
+    inside = np.zeros((24, 32), bool)
+    inside[8:16, 16:24] = True
+    assert ((y[0] != 0).any(-1) == inside).all()
+
+
+def test_its_numbers_are_those_of_a_form_from_the_paper():
+    # made by golden/make_hdc_duc.py; the keys of the encoder are those of semseg
+    encoder = ResNet(
+        14, width=4, stem="deep", strided="1x1", output_stride=8, dilations=((1,), (3,))
+    )
+    peers.check(GOLDEN, "hdc_duc", HDCDUC(3, encoder=encoder))
+
+
+def test_the_released_network_costs_what_was_counted():
+    # counts-medical.json, hdc/ResNet101_HDC_DUC_19cls_cap64
+    found = cost.counted(HDCDUC(19), jax.ShapeDtypeStruct((1, 512, 512, 3), jnp.float32))
+    assert (found["parameters"], found["macs"]) == (132_282_048, 551_144_128_512)
+
+
+def test_dilations_are_those_of_the_released_network():
+    model = HDCDUC(2)
+    assert dilations(model, r"layer3_block\d+") == list(FOURTH)
+    assert dilations(model, r"layer4_block\d") == [5, 9, 17]
+
+
+@pytest.mark.parametrize("upsampling", ["conv", "conv_norm"])
+def test_other_upsamplings_have_the_size_of_the_image(upsampling):
+    encoder = ResNet(10, width=4, output_stride=8)
+    model, x = HDCDUC(3, encoder=encoder, upsampling=upsampling), jnp.zeros((1, 30, 41, 3))
+    out, variables = jax.eval_shape(
+        lambda: model.init_with_output(jax.random.key(0), x, train=False)
+    )
+    assert out.logits.shape == (1, 30, 41, 3)
+    assert ("batch_stats" in variables["params"].get("duc", {})) is False
+    assert ("norm" in variables["params"]["duc"]) == (upsampling == "conv_norm")
+
+
+@pytest.mark.parametrize(
+    ("dilated", "message"),
+    [
+        (((2,), (9,)), "HDCDUC: the encoder's: rates=(2, 9) leave pixels"),
+        (((1, 1), (2,)), "must have a dilation for each block of the last stages"),
+    ],
+)
+def test_dilations_with_holes_or_of_other_blocks_are_refused(dilated, message):
+    model = HDCDUC(2, encoder=ResNet(10, width=4, output_stride=8, dilations=dilated))
+    with pytest.raises(UserError, match=re.escape(message)):
+        jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 9, 9, 3)), train=False))
