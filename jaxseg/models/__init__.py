@@ -23,6 +23,7 @@ from jaxseg.models.fcn import FCN
 from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
 from jaxseg.models.hdc_duc import HDCDUC
+from jaxseg.models.inception_unet import InceptionUNet
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.lraspp import LRASPP
 from jaxseg.models.manet import MANet
@@ -66,6 +67,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "linknet": LinkNet,
     "lraspp": LRASPP,
     "manet": MANet,
+    "inception_unet": InceptionUNet,
     "multiresunet": MultiResUNet,
     "pan": PAN,
     "pspnet": PSPNet,

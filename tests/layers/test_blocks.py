@@ -12,9 +12,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxseg.layers.conv_lstm import ConvLSTM
 from jaxseg.layers.dense import DenseBlock
-from jaxseg.layers.inception import HybridPool, InceptionBlock, spectral_pool
 from jaxseg.layers.residual import PreactivatedBlock, ResidualBlock
 from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
+from jaxseg.models.inception_unet import HybridPool, InceptionBlock, spectral_pool
 from jaxseg.models.multiresunet import MultiResBlock, ResPath
 from jaxseg.models.r2unet import RecurrentConv
 from jaxseg.models.refinenet import (

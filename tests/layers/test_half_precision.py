@@ -45,11 +45,11 @@ from jaxseg.layers import (
 from jaxseg.layers.aspp import SummedASPP
 from jaxseg.layers.cbam import CBAM
 from jaxseg.layers.dense_prediction_cell import DensePredictionCell
-from jaxseg.layers.inception import HybridPool, InceptionBlock
 from jaxseg.layers.non_local import GlobalAggregation
 from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
 from jaxseg.layers.spatial_reduction import SpatialReductionAttention
 from jaxseg.layers.squeeze_excitation import SpatialExcitation
+from jaxseg.models.inception_unet import HybridPool, InceptionBlock
 from jaxseg.models.multiresunet import MultiResBlock, ResPath
 from jaxseg.models.r2unet import RecurrentConv
 

@@ -23,8 +23,8 @@ from jaxseg.layers import (
     SeparableConv,
     TransposedConv,
 )
-from jaxseg.layers.inception import InceptionBlock
 from jaxseg.models.hdc_duc import DenseUpsampling, HybridDilation
+from jaxseg.models.inception_unet import InceptionBlock
 from jaxseg.ops import (
     adaptive_average_pool,
     average_pool,

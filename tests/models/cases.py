@@ -91,6 +91,7 @@ CASES: dict[str, Case] = {
     "linknet": Case({"width": 4, "encoder": Plain((4, 4, 4, 4, 4), convs=1)}),
     "lraspp": Case({"width": 4}, encoders=PLAIN),
     "manet": Case({"widths": (6, 4), "position_width": 2, "reduction": 1}, encoders=PLAIN),
+    "inception_unet": Case({"widths": (4, 6), "dropouts": (0.1,)}),
     "multiresunet": Case({"widths": (4, 6)}),
     "pan": Case({"width": 4}, encoders=PLAIN, sizes=((1, 1), (7, 90))),
     "pspnet": Case(

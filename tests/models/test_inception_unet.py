@@ -1,4 +1,7 @@
-"""The Inception block and its pooling; their numbers stand in test_blocks."""
+"""Inception U-Net: the authors' count, its norm of the image; its block and pooling.
+
+The numbers of the block and of the pooling stand in tests/layers/test_blocks.py.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +9,53 @@ import numpy as np
 import pytest
 
 from jaxseg.errors import UserError
-from jaxseg.layers.inception import HybridPool, InceptionBlock, spectral_pool
+from jaxseg.models.inception_unet import (
+    HybridPool,
+    InceptionBlock,
+    InceptionUNet,
+    SwitchNorm,
+    spectral_pool,
+)
+from tests.models.medical_counts import check_cost
+
+
+def test_it_has_the_parameters_of_the_authors(shared):
+    check_cost(shared / "facts", "inception_unet/iunet_16_with_hybrid_pool_convs", InceptionUNet(1))
+
+
+def test_dropouts_of_another_number_are_refused():
+    with pytest.raises(UserError, match=r"dropouts=\(0.1,\) are 1; .* need 2"):
+        model = InceptionUNet(2, widths=(4, 4, 4), dropouts=(0.1,))
+        jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), jnp.ones((1, 8, 1)))
+
+
+X = 2 + jax.random.normal(jax.random.key(0), (2, 4, 5, 3)) * jnp.arange(1.0, 4)[None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "axes"),
+    [(0, (1, 2)), (1, (1, 2, 3)), (2, (0, 1, 2))],
+    ids=["channel", "image", "batch"],
+)
+def test_a_share_of_one_makes_the_switchable_norm_the_norm_of_that_kind(kind, axes):
+    variables = SwitchNorm().init(jax.random.key(1), X, train=True)
+    share = jnp.full(3, -1e3).at[kind].set(1e3)
+    variables["params"] |= {"mean_share": share, "var_share": share}
+    y, new = SwitchNorm().apply(variables, X, train=True, mutable=["batch_stats"])
+    x = np.asarray(X, "f8")
+    wanted = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 1e-3)
+    np.testing.assert_allclose(y, wanted, atol=1e-5)
+    kept = new["batch_stats"]
+    np.testing.assert_allclose(kept["mean"], 0.1 * x.mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(kept["var"], 0.9 + 0.1 * x.var((0, 1, 2)), rtol=1e-5)
+
+
+def test_in_evaluation_the_share_of_the_batch_is_that_of_the_running_moments():
+    variables = SwitchNorm().init(jax.random.key(1), X, train=True)
+    share = jnp.array([-1e3, -1e3, 1e3])
+    variables["params"] |= {"mean_share": share, "var_share": share}
+    y = SwitchNorm().apply(variables, X, train=False)
+    np.testing.assert_allclose(y, X / jnp.sqrt(1 + 1e-3), rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(4, 3), (7, 6), (1, 2)])
