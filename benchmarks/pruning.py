@@ -5,8 +5,9 @@
 The table of the paper on nuclei (DSB 2018): parameters, MACs, measured time an image, and IoU of L1
 to L4, *embedded* (one network with deep supervision, pruned after training, as
 `jaxseg.compress` does) and *isolated* (each level trained alone, by the same recipe). ``cpu`` is
-a quarter of the paper's widths and 1,000 steps, five trainings in about 30 minutes on two cores;
-``gpu`` the paper's network and recipe; ``smoke`` two steps on generated nuclei. Prints a JSON line
+a quarter of the paper's widths and 1,000 steps, five trainings in about 30 minutes on two cores,
+with batch norm and Adam at 2e-3 in half a cosine: by the paper's recipe so few steps gave the whole
+network an IoU of 0.32 embedded and 0.11 isolated. ``gpu`` is the paper's network and recipe; ``smoke`` two steps on generated nuclei. Prints a JSON line
 a network and the table at the end.
 """
 
@@ -26,8 +27,10 @@ from jaxseg.data import Data, Synthetic
 from jaxseg.encoders import Plain
 from jaxseg.evaluate import evaluate
 from jaxseg.experiment import Checkpoints, Evaluation, Experiment
+from jaxseg.layers import Kind
 from jaxseg.losses import DeepSupervision
 from jaxseg.models import UNetPlusPlus
+from jaxseg.optimizers import Adam, Cosine, Optimizer
 from jaxseg.recipes import Supervised
 from jaxseg.train import train
 
@@ -44,18 +47,31 @@ COLUMNS = {
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """A preset: levels and width of level 0, steps of each training, edge of the image timed."""
+    """A preset: levels and width of level 0, steps of each training, edge of the image timed.
+
+    ``norm`` and ``optimizer`` are the paper's where not said.
+    """
 
     levels: int
     width: int
     steps: int
     batch: int
     edge: int
+    norm: Kind = "none"
+    optimizer: Optimizer = Adam(learning_rate=3e-4)
 
 
 SIZES = {
     "smoke": Size(levels=2, width=2, steps=2, batch=2, edge=32),
-    "cpu": Size(levels=4, width=8, steps=1_000, batch=8, edge=96),
+    "cpu": Size(
+        levels=4,
+        width=8,
+        steps=1_000,
+        batch=8,
+        edge=96,
+        norm="batch",
+        optimizer=Adam(learning_rate=Cosine(peak=2e-3, warmup=20)),
+    ),
     "gpu": Size(levels=4, width=32, steps=20_000, batch=32, edge=96),
 }
 
@@ -64,13 +80,15 @@ def experiment(preset: str, level: int | None, overrides: list[str]) -> Experime
     """The isolated training of a level; None: the embedded one of all."""
     base, size = config.read(CONFIG, overrides), SIZES[preset]
     assert isinstance(base.recipe, Supervised)
-    encoder = Plain(tuple(size.width * 2**i for i in range(size.levels + 1)), norm="none")
+    encoder = Plain(tuple(size.width * 2**i for i in range(size.levels + 1)), norm=size.norm)
     model = UNetPlusPlus(2, encoder=encoder, width=size.width, mode="supervised")
     weights = DeepSupervision(weights=(1.0,) * size.levels, normalise=False)
-    recipe = dataclasses.replace(base.recipe, model=model, supervision=weights)
+    recipe = dataclasses.replace(
+        base.recipe, model=model, supervision=weights, optimizer=size.optimizer
+    )
     if level is not None:
         alone = model.clone(mode="single", level=level)
-        recipe = dataclasses.replace(base.recipe, model=alone, supervision=DeepSupervision())
+        recipe = dataclasses.replace(recipe, model=alone, supervision=DeepSupervision())
     data, window = base.data, (256, 256)
     if preset == "smoke":
         data = Data(Synthetic(size=(32, 32), count=(2, 2, 2)), patch=(32, 32))
