@@ -149,6 +149,7 @@ def _object(cls: type, call: ast.Call | None, dotted: str, known: Known) -> Any:
     """An object of a class with the fields of the call, or with none."""
     names, hints, title = fields.configurable(cls), fields.hints(cls), cls.__name__
     given: dict[str, Any] = {}
+    texts: dict[str, str] = {}
     for name, value in _arguments(cls, call, dotted) if call else ():
         text = ast.unparse(value)
         if name not in names:
@@ -157,9 +158,11 @@ def _object(cls: type, call: ast.Call | None, dotted: str, known: Known) -> Any:
             raise UserError(f"{dotted}: {title} is given {name} twice; keep one")
         inside, old = f"{dotted}.{name}", default(cls, name)
         given[name] = _value(value, text, hints[name], inside, known, old)
+        texts[name] = text
     missing = [name for name in names if name not in given and default(cls, name) is NOTHING]
     if missing:
-        shown = ", ".join(f"{name}=..." for name in missing)
+        texts |= dict.fromkeys(missing, "...")
+        shown = ", ".join(f"{name}={texts[name]}" for name in names if name in texts)
         raise UserError(f"{dotted}: {title} needs {', '.join(missing)}; write {title}({shown})")
     try:
         return cls(**given)

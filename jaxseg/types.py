@@ -8,7 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import flax.linen as nn
 import numpy as np
@@ -20,6 +20,7 @@ IGNORE = -1
 """Label of pixels that neither count in a score nor have a gradient."""
 
 Dtype = Literal["float32", "bfloat16"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
 """What a network computes in; its parameters are float32 always."""
 
 Role = Literal["image", "classes", "factor", "row", "objects", "batches"]

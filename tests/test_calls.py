@@ -112,9 +112,9 @@ def test_a_text_stays_one_where_a_text_is_wanted(tiny, override, value):
     [
         ("recipe.optimizer=SDG", "optimizer: no class is called 'SDG'; the nearest is 'SGD'"),
         ("recipe.optimizer=SDG()", "recipe.optimizer: no class is called 'SDG'; the nearest is"),
-        ("recipe.optimizer=zzz", "no class is called 'zzz'; there are Adam, AdamW, SGD"),
+        ("recipe.optimizer=zzz", "no class is called 'zzz'; there are Adam, AdamW, RMSprop, SGD"),
         ("recipe.optimizer=Dice()", r"recipe.optimizer=Dice\(.*: expected SGD \| Adam \| AdamW"),
-        ("recipe.optimizer=Dice", "no class is called 'Dice'; there are Adam, AdamW, SGD"),
+        ("recipe.optimizer=Dice", "no class is called 'Dice'; there are Adam, AdamW, RMSprop, SGD"),
         ("recipe.losses.dice=Dice(1)", r"Dice takes 0 fields without a name; write Dice\("),
         ("data.normalize=Unit(3)", r"Unit takes 0 fields without a name; write Unit\(\)"),
         ("recipe.optimizer=SGD(0.1, learning_rate=1)", "SGD is given learning_rate twice"),
@@ -135,6 +135,10 @@ def test_a_text_stays_one_where_a_text_is_wanted(tiny, override, value):
         ("recipe.losses.focal=Focal(gamma=-1)", "Focal.gamma=-1"),
         ("recipe.losses.dise=3", "unknown name 'dise'; the nearest is 'dice'"),
         ("recipe.model=UNet", r"UNet needs num_classes; write UNet\(num_classes=...\)"),
+        (
+            "recipe.optimizer=SGD(Exponential(peak=0.1))",
+            r"needs decay, every; write Exponential\(peak=0.1, decay=..., every=...\)",
+        ),
         ("recipe.model=UNet(num_classes=2, encoder=resnet3)", "no encoder is called 'resnet3'"),
         ("recipe.model.encoder=ResNett(depth=3)", "called 'ResNett'; the nearest is 'ResNet'"),
         ("data.dataset=Foldr(num_classes=2)", "called 'Foldr'; the nearest is 'Folder'"),
@@ -204,6 +208,6 @@ def test_the_command_prints_them(capsys):
     config.main(["configs/quickstart.py", "recipe.optimizer=AdamW(clip=1)", "steps=7"])
     printed = capsys.readouterr().out.splitlines()
     assert "steps=7  # int" in printed
-    assert "recipe.optimizer='AdamW(clip=1.0)'  # SGD | Adam | AdamW" in printed
+    assert "recipe.optimizer='AdamW(clip=1.0)'  # SGD | Adam | AdamW | RMSprop" in printed
     assert any(line.startswith("data.dataset='Synthetic(") for line in printed)
     assert all(line.partition("  # ")[2] for line in printed)

@@ -27,6 +27,7 @@ from jaxseg.encoders.vgg import VGG
 from jaxseg.encoders.xception import Xception
 from jaxseg.encoders.xception_aligned import ENTRY_71, AlignedXception
 from jaxseg.errors import UserError, unknown
+from jaxseg.fields import check, configurable
 
 _MIT = (64, 128, 320, 512)
 
@@ -92,10 +93,20 @@ __all__ = [
 
 
 def create(name: str, **fields: Any) -> nn.Module:
-    """The encoder of that name; UserError names the nearest where there is none."""
+    """The encoder of that name.
+
+    UserError names the nearest known encoder or field, or the value that a field cannot have.
+    """
     if name not in ENCODERS:
         raise unknown("no encoder is called", name, ENCODERS)
-    return ENCODERS[name](**fields)
+    default = ENCODERS[name]()
+    names = configurable(type(default))
+    for field in fields:
+        if field not in names:
+            raise unknown(f"no field of {name} is called", field, names)
+    encoder = default.clone(**fields)
+    check(encoder, f"{name}.")
+    return encoder
 
 
 def finest(

@@ -8,8 +8,8 @@ import flax.linen as nn
 
 from jaxseg import encoders
 from jaxseg.encoders import Plain
-from jaxseg.errors import UserError, unknown
-from jaxseg.fields import configurable
+from jaxseg.errors import UserError, require, unknown
+from jaxseg.fields import check, configurable
 from jaxseg.models.baseline_unet import BaselineUNet
 from jaxseg.models.ce_net import CENet
 from jaxseg.models.deconvnet import DeconvNet
@@ -41,6 +41,7 @@ from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.models.upernet import UPerNet
+from jaxseg.types import DTYPES
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "baseline_unet": BaselineUNet,
@@ -90,7 +91,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 def create(name: str, *, num_classes: int, **fields: Any) -> nn.Module:
     """The network of that name; an ``encoder`` may be given by its name in ``ENCODERS``.
 
-    UserError names the nearest known model, encoder or field.
+    UserError names the nearest known model, encoder or field, or the value that its field, or one
+    of its encoder, cannot have.
     """
     if name not in MODELS:
         raise unknown("no model is called", name, MODELS)
@@ -100,6 +102,10 @@ def create(name: str, *, num_classes: int, **fields: Any) -> nn.Module:
             raise unknown(f"no field of {name} is called", field, names)
     named = fields.pop("encoder") if isinstance(fields.get("encoder"), str) else None
     model = MODELS[name](num_classes=num_classes, **fields)
+    check(model, f"{name}.")
+    require(num_classes >= 1, f"{name}.num_classes", num_classes, "at least 1")
+    dtype = getattr(model, "dtype", "float32")
+    require(dtype in DTYPES, f"{name}.dtype", dtype, f"among {', '.join(DTYPES)}")
     if named is None:
         return model
     return model.clone(encoder=encoder_like(model.encoder, named))  # pyright: ignore

@@ -1,0 +1,41 @@
+"""Networks and encoders by name: values that a field cannot have are refused in one line.
+
+In a process of its own: here, types are checked by the tests' own hook, before `create` is asked.
+"""
+
+import json
+import subprocess
+import sys
+
+CASES = {
+    "models.create('unet', num_classes=0)": "unet.num_classes=0: must be at least 1",
+    "models.create('unet', num_classes='2')": "unet.num_classes='2': expected int",
+    "models.create('unet', num_classes=True)": "unet.num_classes=True: expected int",
+    "models.create('unet', num_classes=2, dtype='float17')": "dtype='float17': must be among float",
+    "models.create('unet', num_classes=2, encoder=5)": "unet.encoder=5: expected Module",
+    "models.create('pan', num_classes=2, encoder=encoders.ResNet(18, output_stride=7))": (
+        "pan.encoder.output_stride=7: expected Literal[8, 16, 32]"
+    ),
+    "encoders.create('resnet18', output_stride=12)": "resnet18.output_stride=12: expected Literal",
+    "encoders.create('resnet18', output_strides=8)": "the nearest is 'output_stride'",
+}
+
+CODE = """
+import json
+from jaxseg import encoders, models
+from jaxseg.errors import UserError
+said = []
+for call in {calls!r}:
+    try:
+        said.append(repr(eval(call)))
+    except UserError as error:
+        said.append(str(error))
+print(json.dumps(said))
+"""
+
+
+def test_values_that_a_field_cannot_have_are_refused():
+    code = CODE.format(calls=list(CASES))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for (call, wanted), said in zip(CASES.items(), json.loads(done.stdout), strict=True):
+        assert wanted in said and "\n" not in said, (call, said)
