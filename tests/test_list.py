@@ -24,7 +24,7 @@ def test_everything_is_there_by_the_name_that_is_typed():
     for kind, table in (("losses", LOSSES), ("datasets", DATASETS), ("optimizers", OPTIMIZERS)):
         assert names[kind] == [cls.__name__ for cls in table.values()]
     assert set(names["metrics"]) == {*SCORES, *MORE, *CASE_SCORES}
-    assert names["schedules"] == ["Constant", "Poly", "Cosine"]
+    assert names["schedules"] == ["Constant", "Poly", "Cosine", "Exponential"]
     assert names["recipes"] == ["Supervised"]
 
 
@@ -32,8 +32,8 @@ def test_fields_have_types_and_defaults_and_those_of_an_entry_precede():
     shown = {entry.name: entry.fields for kind in listing.KINDS for entry in listing.entries(kind)}
     assert "num_classes: int" in shown["unet"] and "encoder: Module = Plain()" in shown["unet"]
     assert shown["resnet34"][0].endswith(" = 34") and "width: int = 64" in shown["resnet34"]
-    assert "learning_rate: float | Constant | Poly | Cosine = 0.01" in shown["SGD"]
-    assert "optimizer: SGD | Adam | AdamW = AdamW()" in shown["Supervised"]
+    assert "learning_rate: float | Constant | Poly | Cosine | Exponential = 0.01" in shown["SGD"]
+    assert "optimizer: SGD | Adam | AdamW | RMSprop = AdamW()" in shown["Supervised"]
     assert shown["hd95"] == ()
 
 
