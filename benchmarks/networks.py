@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 
 from jaxseg.encoders import Plain, ResNet
+from jaxseg.encoders import create as encoder
 from jaxseg.layers.inverted_residual import InvertedResidual
 from jaxseg.layers.separable import SeparableConv
 from jaxseg.layers.squeeze_excitation import SqueezeExcitation
@@ -121,7 +122,7 @@ FPN = {"smooth": "none", "align_corners": True, "dropout": 0.0}
 V3 = {"context_convs": 1, "order": "torch", "dropout": 0.0}
 V3_PLUS = {**V3, "form": "community", "decoder_convs": 1, "rates": (12, 24, 36)}
 PAN = {"encoder": DILATED[16], "gate": "sigmoid", "use_bias": True}
-SEGFORMER = {"align_corners": True, "dropout": 0.0}
+SEGFORMER = {"encoder": encoder("mit_b0", drop_path=0.0), "align_corners": True, "dropout": 0.0}
 UPERNET = {"width": 256, "reduced": "pooled", "feature_norm": "layer", "align_corners": True}
 PSPNET = {
     "feature": -3,

@@ -287,6 +287,8 @@ class Peer(nn.Module):
         for module in self.net.modules():
             if isinstance(module, nn.Dropout | nn.Dropout2d):
                 module.p = 0.0
+            elif hasattr(module, "drop_prob"):  # stochastic depth
+                module.drop_prob = 0.0
 
     def forward(self, x):
         """Logits."""

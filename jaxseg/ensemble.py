@@ -21,9 +21,9 @@ from jaxseg.checkpoint import Opened
 from jaxseg.data import Normalize
 from jaxseg.errors import UserError
 from jaxseg.experiment import Evaluation, Experiment
-from jaxseg.inference import Spatial
 from jaxseg.metrics import Calibration, needs_of
 from jaxseg.predictor import Case, CaseResult, Gives, Predictor
+from jaxseg.tiles import Spatial
 
 Workdirs = str | Path | Sequence[str | Path]
 """A run, or several that predict together."""

@@ -13,11 +13,11 @@ from jaxseg import fields
 from jaxseg.crf import DenseCRF, check_rank
 from jaxseg.data import Data, Stream, check_data_set, check_streams
 from jaxseg.errors import UserError, require
-from jaxseg.inference import Tiles
 from jaxseg.metrics import NamedScore, name_of, scores_of
 from jaxseg.objects import Instances
 from jaxseg.recipes import Recipe
 from jaxseg.sharding import MeshShape
+from jaxseg.tiles import Tiles
 from jaxseg.types import strides_of
 
 

@@ -18,10 +18,10 @@ from jaxseg import inference
 from jaxseg.crf import DenseCRF
 from jaxseg.data import Unit
 from jaxseg.errors import UserError
-from jaxseg.inference import Spatial, Tiles
 from jaxseg.losses.criterion import Criterion
 from jaxseg.metrics import Calibration, Confusion, Found
 from jaxseg.ops import crop_centre
+from jaxseg.tiles import Spatial, Tiles, affordable, bucket, pad_case
 from jaxseg.types import BATCH_FIELDS
 
 Gives = tuple[Literal["labels", "probabilities", "confusion", "calibration", "loss"], ...]
@@ -87,14 +87,12 @@ class Segment:
     crf: DenseCRF | None = None
 
     def size(self, model: Any, case: Case) -> Spatial:
-        """The bucket of the case's image, see `inference.bucket`."""
-        return inference.bucket(model, case["image"].shape[:-1], self.tiles)
+        """The bucket of the case's image, see `tiles.bucket`."""
+        return bucket(model, case["image"].shape[:-1], self.tiles)
 
     def prepare(self, model: Any, case: Case) -> dict[str, np.ndarray]:
         """Image and label padded to the bucket, the true ``size``, and what the model asks for."""
-        image, label, size = inference.pad_case(
-            model, case["image"], case.get("label"), tiles=self.tiles
-        )
+        image, label, size = pad_case(model, case["image"], case.get("label"), tiles=self.tiles)
         rows = {"image": image, "size": size} | ({} if label is None else {"label": label})
         if self.crf is not None:
             rows["colours"] = self._colours(model, case)
@@ -178,9 +176,7 @@ def bounded(predictor: Predictor, model: Any, shape: Spatial, least: Spatial | N
     """``predictor``, cutting images that are too large to pass at once where it cuts any."""
     if not isinstance(predictor, Segment):
         return predictor
-    return replace(
-        predictor, tiles=inference.affordable(model, shape, predictor.tiles, least=least)
-    )
+    return replace(predictor, tiles=affordable(model, shape, predictor.tiles, least=least))
 
 
 def _side(model: Any) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxseg import inference
 from jaxseg.errors import UserError
-from jaxseg.inference import Tiles
-from jaxseg.models import UNet, UNet2015
+from jaxseg.models import UNet2015
+from jaxseg.tiles import Tiles, pad_case
 from jaxseg.types import IGNORE, Prediction
 
 TRACES = []
@@ -149,16 +149,6 @@ def test_the_number_of_windows_run_together_changes_nothing():
     np.testing.assert_allclose(one, many, atol=1e-5)
 
 
-def test_gaussian_weights_are_positive_symmetric_and_fall_to_the_edge():
-    for tile in (1, 2, 7, 128):
-        profile = inference._profile(tile, "gaussian")
-        assert profile.dtype == np.float32 and (profile > 0).all()
-        np.testing.assert_array_equal(profile, profile[::-1])
-        assert (np.diff(profile[: (tile + 1) // 2]) > 0).all()
-    profile = inference._profile(8, "gaussian")  # sigma 1, pixels at 0.5 and 1.5 from the centre
-    np.testing.assert_allclose(profile[4] / profile[5], np.exp((1.5**2 - 0.5**2) / 2), rtol=1e-5)
-
-
 @pytest.mark.parametrize("shape", [(5, 3), (20, 33)])
 def test_the_whole_image_passes_at_once_without_a_window(shape):
     model, variables = made(Same())
@@ -247,23 +237,11 @@ def test_sizes_inside_one_bucket_share_one_compilation(give):
     assert len(TRACES) > before
 
 
-def test_buckets_are_few_and_never_much_larger_than_the_image():
-    tiles, model = Tiles(window=(16,)), Pointwise()
-    sizes = range(1, 16 * 64 + 1)
-    buckets = {n: inference.bucket(model, (n,), tiles)[0] for n in sizes}
-    assert len(set(buckets.values())) == 20
-    for n, to in buckets.items():
-        assert n <= to <= max(16, (n + 15) * 1.25)
-    assert inference.bucket(model, (4096, 4096), Tiles(window=(256, 256))) == (4096, 4096)
-
-
 def test_cases_of_several_sizes_share_a_batch_and_padding_rows_do_no_harm():
     model, variables = made(Same())
     tiles = Tiles(window=(8, 8))
     images = [picture(9, 16, 1), picture(16, 11, 1, seed=1)]
-    padded, _, sizes = zip(
-        *[inference.pad_case(model, x, tiles=tiles) for x in images], strict=True
-    )
+    padded, _, sizes = zip(*[pad_case(model, x, tiles=tiles) for x in images], strict=True)
     batch = np.stack([*padded, np.zeros_like(padded[0])])
     rows = inference.windowed(
         model, variables, jnp.asarray(batch), jnp.asarray([*sizes, (1, 1)]), tiles
@@ -280,7 +258,7 @@ def test_a_label_is_padded_with_ignore_to_the_size_of_the_logits(model, window):
     model, variables = made(model)
     tiles = Tiles(window=window)
     label = np.random.default_rng(0).integers(0, 2, (10, 7))
-    image, padded, size = inference.pad_case(model, picture(10, 7, 1), label, tiles=tiles)
+    image, padded, size = pad_case(model, picture(10, 7, 1), label, tiles=tiles)
     assert padded is not None and padded.dtype == np.int32
     assert (padded[:10, :7] == label).all()
     assert (padded == IGNORE).sum() == padded.size - label.size
@@ -295,7 +273,7 @@ def test_rows_sharded_over_eight_devices_equal_rows_on_one(model):
     model, variables = made(model)
     tiles = Tiles(window=(12, 12), window_batch=2, tta=True)
     images = picture(8, 21, 14, 1)
-    image = np.stack([inference.pad_case(model, x, tiles=tiles)[0] for x in images])
+    image = np.stack([pad_case(model, x, tiles=tiles)[0] for x in images])
     size = np.tile(np.asarray([[21, 14]], np.int32), (8, 1))
     size[3] = 13, 4  # fewer windows than the rest
     run = jax.jit(inference.windowed, static_argnames=("model", "tiles"))
@@ -373,39 +351,9 @@ def test_segment_runs_where_the_variables_are():
     assert out.devices() == {device}
 
 
-@pytest.mark.parametrize(
-    "options, word",
-    [
-        ({"window": (8, 0)}, "window"),
-        ({"overlap": 1.0}, "overlap"),
-        ({"window_batch": 0}, "window_batch"),
-    ],
-)
-def test_impossible_options_are_refused_by_name(options, word):
-    with pytest.raises(UserError, match=word):
-        Tiles(**options)
-
-
 def test_a_window_of_another_rank_and_an_image_of_integers_are_refused():
     model, variables = made(Pointwise())
     with pytest.raises(UserError, match="window=.*2 spatial axes"):
         inference.segment(model, variables, picture(8, 8, 1), window=(4, 4, 4))
     with pytest.raises(UserError, match="uint8"):
         inference.segment(model, variables, np.zeros((8, 8, 1), np.uint8))
-
-
-@pytest.mark.parametrize(
-    ("spatial", "window"),
-    [((1024, 1024), None), ((4096, 4096), (512, 512)), ((96, 40_000), (96, 512)),
-     ((200, 200, 200), (96, 96, 96))],
-)  # fmt: skip
-def test_what_is_too_large_to_pass_at_once_is_cut_into_windows(spatial, window):
-    assert inference.affordable(UNet(2), spatial, Tiles()).window == window
-    assert inference.affordable(UNet(2), spatial, Tiles(window=(64,))).window == (64,)
-
-
-def test_large_images_of_valid_convolutions_are_cut_into_patches():
-    assert inference.affordable(UNet2015(2), (4096, 4096), Tiles(), least=(188, 188)).window == (
-        188,
-        188,
-    )

@@ -17,12 +17,13 @@ from jaxseg.data import Data, Synthetic
 from jaxseg.errors import UserError
 from jaxseg.evaluator import Evaluator
 from jaxseg.experiment import Checkpoints, Evaluation, Experiment
-from jaxseg.inference import Tiles, probabilities
+from jaxseg.inference import probabilities
 from jaxseg.layers import ConvNorm, Head
 from jaxseg.metrics import Confusion, Found, painted
 from jaxseg.predictor import CaseResult, Predictor, Segment, bounded, run
 from jaxseg.recipes import Supervised
 from jaxseg.sharding import MeshShape
+from jaxseg.tiles import Tiles
 from jaxseg.types import Objects, Prediction
 
 ONE = MeshShape(data=1)

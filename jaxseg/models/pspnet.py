@@ -9,7 +9,7 @@ CSAIL's ``resnet50dilated+ppm_deepsup`` is ``PSPNet(k, encoder=ResNet(50, stem="
 output_stride=8, dilated="after_first"), auxiliary_width=512, align_corners=False)``.
 segmentation_models_pytorch's is ``PSPNet(k, encoder=ResNet(50), feature=-3, auxiliary="none",
 order="input_last", norm_of_one="none", fusion_kernel=1, head_kernel=3, dropout=0.2)``: it ends at
-an eighth of the size, and nothing uses the parameters of the encoder behind that, here as there.
+an eighth of the size. The encoder's parameters behind that are kept, here as there, and unused.
 """
 
 from typing import ClassVar, Literal
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxseg.encoders import ResNet
+from jaxseg.encoders import ResNet, finest
 from jaxseg.errors import require
 from jaxseg.layers import ChannelDropout, ConvNorm, Head, Kind, PyramidPooling
 from jaxseg.ops import crop, pad_to_least, resize
@@ -81,7 +81,7 @@ class PSPNet(nn.Module):
         self._check()
         x = pad_to_least(jnp.asarray(image, self.dtype), self.encoder.strides[-1])
         size, padded = image.shape[1:-1], x.shape[1:-1]
-        features = self.encoder(x, train=train)
+        features = self._features(x, train)
         x = PyramidPooling(
             self.branch_width,
             bins=self.bins,
@@ -90,18 +90,24 @@ class PSPNet(nn.Module):
             norm=self.norm,
             norm_of_one=self.norm_of_one,
             name="ppm",
-        )(features[self.feature], train=train)
+        )(features[-1], train=train)
         x = self._conv(self.width, self.fusion_kernel, "fusion")(x, train=train)
         x = ChannelDropout(self.dropout, name="dropout")(x, train=train)
         x = Head(self.num_classes, kernel_size=self.head_kernel, name="head")(x)
         logits = self._logits(x, padded, size)
         if self.auxiliary == "none":
             return Prediction(logits)
-        y = features[self.feature - 1]
-        y = self._conv(self.auxiliary_width, 3, "auxiliary_conv")(y, train=train)
+        y = self._conv(self.auxiliary_width, 3, "auxiliary_conv")(features[-2], train=train)
         y = ChannelDropout(0.1, name="auxiliary_dropout")(y, train=train)
         y = Head(self.num_classes, name="auxiliary_head")(y)
         return Prediction(logits, (self._logits(y, padded, size),))
+
+    def _features(self, x: Array, train: bool) -> tuple[Array, ...]:
+        """Those up to ``feature``; deeper ones get their parameters and are not computed."""
+        count = len(self.encoder.strides) + 1 + self.feature
+        if self.is_initializing():
+            return self.encoder(x, train=train)[:count]
+        return finest(self.encoder, x, count, train=train)
 
     def _conv(self, width: int, kernel_size: int, name: str) -> ConvNorm:
         return ConvNorm(width, kernel_size=kernel_size, norm=self.norm, name=name)

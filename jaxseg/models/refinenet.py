@@ -1,6 +1,6 @@
 """RefineNet: Multi-Path Refinement Networks for High-Resolution Semantic Segmentation.
 
-Lin, Milan, Shen, Reid 2017, https://arxiv.org/abs/1611.06612, figures 2 and 3: four cascaded blocks
+Lin, Milan, Shen, Reid 2017, https://arxiv.org/abs/1611.06612, figures 2 and 3: four blocks.
 
 Differs from the paper, as the released networks do: four links of pooling and three residual units
 at the end of each block, where figure 3 draws ``links=2`` and ``units=(2, 1)``. They also feed the
