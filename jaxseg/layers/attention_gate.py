@@ -55,8 +55,10 @@ class AttentionGate(nn.Module):
         weight = self._conv(1, "psi")(nn.relu(theta + phi))
         if not paper:
             weight = nn.sigmoid(self._norm("psi_norm")(weight, train=train))
+            self.sow("intermediates", "attention", weight)
             return x * spread(weight, x.shape, x.dtype)
         weight = resize(nn.sigmoid(weight), x.shape[1:-1], "linear")
+        self.sow("intermediates", "attention", weight)
         weight = spread(weight, x.shape, x.dtype)
         return self._norm("out_norm")(self._conv(c, "out")(x * weight), train=train)
 

@@ -43,11 +43,15 @@ class CBAM(nn.Module):
         expand = Conv(c, kernel_size=1, name="channel_expand")
         mean = mean_over_space(x)
         most = x.max(space, keepdims=True).astype(mean.dtype)
-        return nn.sigmoid(expand(nn.relu(reduce(mean))) + expand(nn.relu(reduce(most))))
+        weight = nn.sigmoid(expand(nn.relu(reduce(mean))) + expand(nn.relu(reduce(most))))
+        self.sow("intermediates", "channel_attention", weight)
+        return weight
 
     def _of_pixels(self, x: Array, *, train: bool) -> Float[Array, "b ..."]:
         mean = x.mean(-1, keepdims=True, dtype=jnp.float32).astype(x.dtype)
         y = jnp.concatenate([x.max(-1, keepdims=True), mean], axis=-1)
         y = Conv(1, kernel_size=self.kernel_size, use_bias=False, name="spatial_conv")(y)
         norm = Norm(self.norm, activation="sigmoid", momentum=0.99, name="spatial_norm")
-        return norm(y, train=train)
+        weight = norm(y, train=train)
+        self.sow("intermediates", "pixel_attention", weight)
+        return weight

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxseg.layers.attention_map import sow_received
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.squeeze_excitation import reduced
-from jaxseg.ops import along_channels, attend, to_image, to_tokens
+from jaxseg.ops import Weighing, along_channels, attend, to_image, to_tokens
 
 
 class PositionAttention(nn.Module):
@@ -37,6 +38,7 @@ class PositionAttention(nn.Module):
             to_tokens(Conv(width, kernel_size=1, name=name)(x))
             for name, width in (("query", narrow), ("key", narrow), ("value", c))
         )
+        sow_received(self, query, key, x.shape[1:-1], Weighing())
         return add_scaled(self, x, to_image(attend(query, key, value), x.shape[1:-1]))
 
 
@@ -58,6 +60,7 @@ class ChannelAttention(nn.Module):
         if self.form == "released":
             energy = energy.max(-1, keepdims=True) - energy
         weights = jax.nn.softmax(energy, axis=-1).astype(x.dtype)
+        self.sow("intermediates", "attention", weights)
         y = jnp.einsum("bcd,bnd->bnc", weights, flat)
         return add_scaled(self, x, y.reshape(x.shape))
 

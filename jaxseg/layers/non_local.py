@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
+from jaxseg.layers.attention_map import sow_received
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
 from jaxseg.layers.transposed import TransposedConv
@@ -25,7 +26,8 @@ class NonLocal(nn.Module):
 
     ``pairing`` is ``embedded_gaussian`` (equation 3: softmax of ``theta(x) phi(x)^T``) or
     ``dot_product`` (equation 4: the products divided by the number of pixels). The latter is
-    computed as ``theta(x) (phi(x)^T g(x))``, at a cost linear in the number of pixels.
+    computed as ``theta(x) (phi(x)^T g(x))``, at a cost linear in the number of pixels, and sows
+    no attention map.
     ``scaled`` divides the products by the root of the width: the released code, not the paper.
     ``pool`` shrinks what phi and g see by a maximum, as the released code does (the paper pools
     after them). Width None is half of x's channels.
@@ -56,6 +58,7 @@ class NonLocal(nn.Module):
         )
         scale = width**-0.5 if self.scaled else 1.0
         if self.pairing == "embedded_gaussian":
+            sow_received(self, theta, phi, small.shape[1:-1], Weighing(scale))
             y = attend(theta, phi, g, Weighing(scale))
         else:
             y = _dot_product(theta, phi, g, scale)
@@ -122,6 +125,7 @@ class GlobalAggregation(nn.Module):
         )
         weighing = Weighing(scale=(width // self.heads) ** -0.5, dropout=self.dropout)
         rng = self.make_rng("dropout") if train and self.dropout > 0 else None
+        sow_received(self, query, key, x.shape[1:-1], weighing)
         y = to_image(attend(query, key, value, weighing, rng=rng), image.shape[1:-1])
         return self._pointwise(self.features, "out")(y)
 

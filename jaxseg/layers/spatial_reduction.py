@@ -8,6 +8,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
+from jaxseg.layers.attention_map import sow_received
 from jaxseg.layers.conv import Conv
 from jaxseg.ops import Weighing, attend, to_image, to_tokens
 
@@ -46,6 +47,7 @@ class SpatialReductionAttention(nn.Module):
         key, value = both[:, :, : self.heads], both[:, :, self.heads :]
         weighing = Weighing(scale=(c // self.heads) ** -0.5, dropout=self.dropout)
         rng = self.make_rng("dropout") if train and self.dropout > 0 else None
+        sow_received(self, query, key, small.shape[1:-1], weighing)
         y = to_image(attend(query, key, value, weighing, rng=rng), x.shape[1:-1])
         return self._linear(c, "out", True)(y)
 

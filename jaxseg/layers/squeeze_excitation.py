@@ -40,6 +40,7 @@ class SqueezeExcitation(nn.Module):
         y = activated(self, y, self.activation)
         y = Conv(c, kernel_size=1, name="expand")(y)
         y = activated(self, y, self.gate, "gate_slope")
+        self.sow("intermediates", "attention", y)
         return x * spread(y, x.shape, x.dtype)
 
 
@@ -49,8 +50,9 @@ class SpatialExcitation(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"]) -> Float[Array, "b *s c"]:
         """``x`` with weighted pixels."""
-        y = Conv(1, kernel_size=1, name="squeeze")(x)
-        return x * spread(nn.sigmoid(y), x.shape, x.dtype)
+        y = nn.sigmoid(Conv(1, kernel_size=1, name="squeeze")(x))
+        self.sow("intermediates", "attention", y)
+        return x * spread(y, x.shape, x.dtype)
 
 
 class ConcurrentExcitation(nn.Module):

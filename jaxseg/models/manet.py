@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from jaxseg.encoders import ResNet
 from jaxseg.errors import UserError
 from jaxseg.layers import Conv, ConvNorm, Head, Kind
+from jaxseg.layers.attention_map import sow_received
 from jaxseg.layers.expanding_path import level_strides
 from jaxseg.ops import (
     Weighing,
@@ -133,7 +134,9 @@ class MANet(nn.Module):
         channels = x.shape[-1]
         narrow = max(channels // self.reduction, 1)
         y = nn.relu(Conv(narrow, kernel_size=1, name=f"{place}_reduce")(mean_over_space(x)))
-        return nn.sigmoid(Conv(channels, kernel_size=1, name=f"{place}_expand")(y))
+        weight = nn.sigmoid(Conv(channels, kernel_size=1, name=f"{place}_expand")(y))
+        self.sow("intermediates", f"{place}_attention", weight)
+        return weight
 
     def _conv(self, features: int, kernel_size: int, name: str) -> ConvNorm:
         return ConvNorm(features, kernel_size=kernel_size, norm=self.norm, name=name)
@@ -162,6 +165,7 @@ class PositionAttention(nn.Module):
             )
         )
         over = "keys" if self.attention == "paper" else "pairs"
+        sow_received(self, query, key, space, Weighing(over=over))
         y = attend(query, key, value, Weighing(over=over))  # [b n 1 c]
         if self.attention == "paper":
             y = to_image(y, space)

@@ -135,7 +135,9 @@ class FeaturePyramidAttention(nn.Module):
         sum3 = block(down3, self.width, 3, "level3")
         sum2 = block(down2, self.width, 5, "level2") + self._like(sum3, down2)
         sum1 = block(down1, self.width, 7, "level1") + self._like(sum2, down1)
-        weight = spread(self._like(sum1, x), main.shape, main.dtype)
+        weight = self._like(sum1, x)
+        self.sow("intermediates", "attention", weight)
+        weight = spread(weight, main.shape, main.dtype)
         return main * weight + spread(mean, main.shape, main.dtype)
 
     def _like(self, x: Array, y: Array) -> Float[Array, "b ..."]:
@@ -191,6 +193,7 @@ class GlobalAttentionUpsample(nn.Module):
                 "both need the same number of axes"
             )
         weight = self._conv_norm(mean_over_space(high), high.shape[-1], "gate", train)
+        self.sow("intermediates", "attention", weight)
         local = self._conv_norm(low, high.shape[-1], "local", train)
         high = resize(high, low.shape[1:-1], "linear", align_corners=self.align_corners)
         return high + local * spread(weight, local.shape, local.dtype)

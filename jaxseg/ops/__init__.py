@@ -4,7 +4,7 @@ Images are ``[b *spatial c]`` at any spatial rank; sums of half precision are fl
 """
 
 from jaxseg.ops.activation import activate, prelu
-from jaxseg.ops.attend import Weighing, attend, to_image, to_tokens
+from jaxseg.ops.attend import Weighing, attend, received, to_image, to_tokens
 from jaxseg.ops.average_pool import adaptive_average_pool, average_pool
 from jaxseg.ops.axes import Size, per_axis
 from jaxseg.ops.convolve import How, convolve
@@ -43,6 +43,7 @@ __all__ = [
     "pixel_shuffle",
     "pixel_unshuffle",
     "prelu",
+    "received",
     "resample",
     "resize",
     "spread",

@@ -63,6 +63,21 @@ def attend(
     return y.astype(query.dtype)
 
 
+def received(
+    query: Float[Array, "b n h d"], key: Float[Array, "b m h d"], weighing: Weighing = PLAIN
+) -> Float[Array, "b m h"]:
+    """The share of all queries' attention that each key gets: sums to one over the keys.
+
+    These are the sums of the map's columns, and the gradient of the values by the sum of
+    `attend`: so they come in blocks, too. There is no dropout.
+    """
+    values = jnp.zeros((*key.shape[:3], 1), jnp.float32)
+    weighing = weighing._replace(dropout=0.0)
+    y, back = jax.vjp(lambda values: attend(query, key, values, weighing), values)
+    sums = back(jnp.ones_like(y))[0][..., 0]
+    return sums / sums.sum(1, keepdims=True)
+
+
 def to_tokens(x: Float[Array, "b *s c"], heads: int = 1) -> Float[Array, "b n h d"]:
     """Pixels in row-major order; head ``i`` has channels ``i d`` to ``(i + 1) d``."""
     n = functools.reduce(lambda a, b: a * b, x.shape[1:-1])  # sizes may be symbols

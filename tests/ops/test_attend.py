@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from jaxseg.ops import Weighing, attend, to_image, to_tokens
+from jaxseg.ops import Weighing, attend, received, to_image, to_tokens
 
 
 def tokens(n: int = 10, m: int = 7, b: int = 2, h: int = 3) -> tuple[jax.Array, ...]:
@@ -29,6 +29,17 @@ def test_blocks_of_any_size_give_the_softmax_of_the_whole(block, over):
     arrays = tokens()
     y = jax.jit(lambda *a: attend(*a, weighing, block=block))(*arrays)
     np.testing.assert_allclose(y, whole(*map(np.asarray, arrays), weighing), atol=1e-5)
+
+
+@pytest.mark.parametrize("over", ["keys", "pairs"])
+def test_what_keys_receive_is_the_mean_of_the_rows_of_the_map(over):
+    weighing = Weighing(0.7, over, dropout=0.5)
+    query, key, _ = tokens()
+    eye = np.broadcast_to(np.eye(7)[None, :, None], (2, 7, 3, 7))
+    rows = whole(*map(np.asarray, (query, key)), eye, weighing)  # [b n h m]
+    wanted = np.moveaxis(rows.sum(1) / rows.sum((1, 3))[..., None], 1, 2)
+    found = jax.jit(lambda *a: received(*a, weighing))(query, key)
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("over", ["keys", "pairs"])
