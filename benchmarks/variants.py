@@ -47,6 +47,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "unet": {"encoder": Plain((16, 32, 64, 128, 256))},
     "unet_plus_plus": {"encoder": Plain((10, 20, 40, 80, 160)), "width": 10},
     "ce_net": {"encoder": ResNet(34, width=28), "width": 16},
+    "nonlocal_unet": {"widths": (16, 32, 64)},
     "segnet": {"width": 18},
     "fcn8s": {"width": 10, "hidden": 100},
     "fc_densenet56": {"first": 24, "growth": 6},

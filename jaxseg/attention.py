@@ -34,6 +34,7 @@ def attention_maps(
     - ``[b *s 1]`` are weights of pixels, ``[b 1 ... c]`` of channels, both mostly in (0, 1);
     - where each pixel attends to all, ``[b *s h]`` is the share of all pixels' attention that
       each gets, for each of h heads: it sums to one over the map;
+    - ``[b *s r]`` of autofocus are the shares of its r rates, which sum to one at each pixel;
     - ``[b c c]`` are the weights (last axis) by which each channel attends to all.
 
     ``side`` are what the network takes beside the image. Raises UserError where it has no maps.

@@ -17,10 +17,11 @@ from jaxseg.errors import UserError
 from jaxseg.layers.attention_gate import AttentionGate
 from jaxseg.layers.cbam import CBAM
 from jaxseg.layers.dual_attention import ChannelAttention, PositionAttention
-from jaxseg.layers.non_local import GlobalAggregation, NonLocal
+from jaxseg.layers.non_local import NonLocal
 from jaxseg.layers.spatial_reduction import SpatialReductionAttention
 from jaxseg.layers.squeeze_excitation import ConcurrentExcitation
 from jaxseg.models import create
+from jaxseg.models.nonlocal_unet import GlobalAggregation
 
 PAGE = Path(__file__).parent.parent / "docs" / "attention.md"
 

@@ -1,10 +1,9 @@
-"""Non-local blocks: every pixel of the output is a weighted mean over all pixels of the input.
+"""Non-local block: every pixel of the output is a weighted mean over all pixels of the input.
 
-Wang, Girshick, Gupta, He 2018, https://arxiv.org/abs/1711.07971 (NonLocal).
-Wang, Zou, Shen, Ji 2020 (Non-local U-Nets), https://arxiv.org/abs/1812.04103 (GlobalAggregation).
+Wang, Girshick, Gupta, He 2018, https://arxiv.org/abs/1711.07971.
 
-Both compute the softmax in blocks of queries (ops.attend): memory grows with the number of
-pixels, not with its square.
+The softmax is computed in blocks of queries (ops.attend): memory grows with the number of pixels,
+not with its square.
 """
 
 from typing import Literal
@@ -17,7 +16,6 @@ from jaxseg.errors import UserError
 from jaxseg.layers.attention_map import sow_received
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
-from jaxseg.layers.transposed import TransposedConv
 from jaxseg.ops import Weighing, along_channels, attend, max_pool, to_image, to_tokens
 
 
@@ -88,55 +86,3 @@ def _dot_product(theta: Array, phi: Array, g: Array, scale: float) -> Float[Arra
     context = jnp.einsum("bmhd,bmhe->bhde", phi, g, preferred_element_type=jnp.float32)
     context = (context * (scale / phi.shape[1])).astype(theta.dtype)
     return jnp.einsum("bnhd,bhde->bnhe", theta, context)
-
-
-class GlobalAggregation(nn.Module):
-    """Multi-head attention whose query sets the size of the output: section 3.2, figure 2.
-
-    ``query`` is a 1x1 convolution for ``same``, a 3x3 one of stride 2 for ``down``, a transposed
-    3x3 one of stride 2 for ``up``; ``key``, ``value`` and ``out`` are 1x1, all with bias. Query,
-    key and value have ``width`` channels (None: ``features``), shared by the heads; the products
-    are scaled by one over the root of a head's. ``dropout`` acts on the attention weights when
-    training (rng ``dropout``): 0.5 in the authors' code. The residual connection, and the norm
-    and activation that come first, belong to the network.
-    """
-
-    features: int
-    size: Literal["same", "down", "up"] = "same"
-    heads: int = 1
-    width: int | None = None
-    dropout: float = 0.0
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "b *s c"], *, train: bool
-    ) -> Float[Array, "b *t {self.features}"]:
-        """The aggregated map. Raises UserError where heads do not divide the width."""
-        width = self.width or self.features
-        if width % self.heads:
-            raise UserError(
-                f"GlobalAggregation {self.name}: heads={self.heads} does not divide the width "
-                f"{width}; {max(h for h in range(1, self.heads) if width % h == 0)} does"
-            )
-        image = self._query(width)(x)
-        query = to_tokens(image, self.heads)
-        key, value = (
-            to_tokens(self._pointwise(width, name)(x), self.heads) for name in ("key", "value")
-        )
-        weighing = Weighing(scale=(width // self.heads) ** -0.5, dropout=self.dropout)
-        rng = self.make_rng("dropout") if train and self.dropout > 0 else None
-        sow_received(self, query, key, x.shape[1:-1], weighing)
-        y = to_image(attend(query, key, value, weighing, rng=rng), image.shape[1:-1])
-        return self._pointwise(self.features, "out")(y)
-
-    def _query(self, width: int) -> nn.Module:
-        if self.size == "same":
-            return self._pointwise(width, "query")
-        if self.size == "down":
-            return Conv(width, stride=2, name="query")
-        return TransposedConv(
-            width, kernel_size=3, stride=2, padding=1, output_padding=1, name="query"
-        )
-
-    def _pointwise(self, features: int, name: str) -> Conv:
-        return Conv(features, kernel_size=1, name=name)

@@ -10,6 +10,7 @@ from jaxseg import encoders
 from jaxseg.encoders import Plain
 from jaxseg.errors import UserError, require, unknown
 from jaxseg.fields import check, configurable
+from jaxseg.models.autofocus import Autofocus
 from jaxseg.models.baseline_unet import BaselineUNet
 from jaxseg.models.ce_net import CENet
 from jaxseg.models.deconvnet import DeconvNet
@@ -28,6 +29,7 @@ from jaxseg.models.linknet import LinkNet
 from jaxseg.models.lraspp import LRASPP
 from jaxseg.models.manet import MANet
 from jaxseg.models.multiresunet import MultiResUNet
+from jaxseg.models.nonlocal_unet import NonLocalUNet
 from jaxseg.models.pan import PAN
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.models.r2unet import R2UNet
@@ -44,6 +46,7 @@ from jaxseg.models.upernet import UPerNet
 from jaxseg.types import DTYPES
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
+    "autofocus": Autofocus,
     "baseline_unet": BaselineUNet,
     "ce_net": CENet,
     "deconvnet": DeconvNet,
@@ -70,6 +73,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "manet": MANet,
     "inception_unet": InceptionUNet,
     "multiresunet": MultiResUNet,
+    "nonlocal_unet": NonLocalUNet,
     "pan": PAN,
     "pspnet": PSPNet,
     "r2unet": R2UNet,

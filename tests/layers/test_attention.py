@@ -17,13 +17,14 @@ from jaxseg.layers.attention_gate import AttentionGate
 from jaxseg.layers.cbam import CBAM
 from jaxseg.layers.dual_attention import ChannelAttention, PositionAttention
 from jaxseg.layers.inverted_residual import InvertedResidual
-from jaxseg.layers.non_local import GlobalAggregation, NonLocal
+from jaxseg.layers.non_local import NonLocal
 from jaxseg.layers.spatial_reduction import SpatialReductionAttention
 from jaxseg.layers.squeeze_excitation import (
     ConcurrentExcitation,
     SpatialExcitation,
     SqueezeExcitation,
 )
+from jaxseg.models.nonlocal_unet import GlobalAggregation
 
 MOBILE_SE = SqueezeExcitation(width=3, gate="hard_sigmoid")
 V3 = InvertedResidual(

@@ -12,12 +12,13 @@ from flax.traverse_util import unflatten_dict
 
 from jaxseg.layers.cbam import CBAM
 from jaxseg.layers.dual_attention import ChannelAttention, PositionAttention
-from jaxseg.layers.non_local import GlobalAggregation, NonLocal
+from jaxseg.layers.non_local import NonLocal
 from jaxseg.layers.squeeze_excitation import (
     ConcurrentExcitation,
     SpatialExcitation,
     SqueezeExcitation,
 )
+from jaxseg.models.nonlocal_unet import GlobalAggregation
 
 # Weights by recipe: torch's order of parameters.
 SQUEEZE = ["reduce/kernel", "reduce/bias", "expand/kernel", "expand/bias"]

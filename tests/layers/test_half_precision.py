@@ -45,13 +45,13 @@ from jaxseg.layers import (
 from jaxseg.layers.aspp import SummedASPP
 from jaxseg.layers.cbam import CBAM
 from jaxseg.layers.dense_prediction_cell import DensePredictionCell
-from jaxseg.layers.non_local import GlobalAggregation
 from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
 from jaxseg.layers.spatial_reduction import SpatialReductionAttention
 from jaxseg.layers.squeeze_excitation import SpatialExcitation
 from jaxseg.models.hdc_duc import DenseUpsampling, HybridDilation
 from jaxseg.models.inception_unet import HybridPool, InceptionBlock
 from jaxseg.models.multiresunet import MultiResBlock, ResPath
+from jaxseg.models.nonlocal_unet import GlobalAggregation
 from jaxseg.models.r2unet import RecurrentConv
 
 FULL, HALF, QUARTER = (2, 64, 64, 8), (2, 32, 32, 8), (2, 16, 16, 8)

@@ -48,6 +48,13 @@ TIRAMISU = Case({"layers": (1, 2, 1), "growth": 4, "first": 6})
 FCN_2015 = Case({"width": 4, "hidden": 6}, volume=None)
 
 CASES: dict[str, Case] = {
+    "autofocus": Case(
+        {"widths": (3, 4), "rates": (1, 2), "adaptive": 2, "aspp_width": 4},
+        size=(19, 24),
+        sizes=((17, 30),),
+        volume=(11, 13, 10),
+        exported="b, h + 8, w + 8",
+    ),
     "baseline_unet": Case({"widths": (4, 6)}),
     "ce_net": Case({"width": 4, "windows": (2, 3), "encoder": Plain((4, 6), convs=1)}),
     "deeplab_v1": Case(
@@ -93,6 +100,7 @@ CASES: dict[str, Case] = {
     "manet": Case({"widths": (6, 4), "position_width": 2, "reduction": 1}, encoders=PLAIN),
     "inception_unet": Case({"widths": (4, 6), "dropouts": (0.1,)}),
     "multiresunet": Case({"widths": (4, 6)}),
+    "nonlocal_unet": Case({"widths": (4, 6), "attention": "whole"}),
     "pan": Case({"width": 4}, encoders=PLAIN, sizes=((1, 1), (7, 90))),
     "pspnet": Case(
         {"width": 4, "auxiliary_width": 4, "branch_width": 2, "bins": (1, 3)}, encoders=PLAIN
