@@ -50,6 +50,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nonlocal_unet": {"widths": (16, 32, 64)},
     "segnet": {"width": 18},
     "fcn8s": {"width": 10, "hidden": 100},
+    "fc_resnet": {"width": 12},
     "fc_densenet56": {"first": 24, "growth": 6},
     "deeplab_v3_plus": {
         "encoder": ResNet(18, width=48, output_stride=16),

@@ -20,6 +20,7 @@ from jaxseg.models.deeplab_v3 import DeepLabV3
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus
 from jaxseg.models.dense_unet import DenseUNet
 from jaxseg.models.fc_densenet import FCDenseNet
+from jaxseg.models.fc_resnet import FCResNet
 from jaxseg.models.fcn import FCN
 from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
@@ -30,6 +31,7 @@ from jaxseg.models.lraspp import LRASPP
 from jaxseg.models.manet import MANet
 from jaxseg.models.multiresunet import MultiResUNet
 from jaxseg.models.nonlocal_unet import NonLocalUNet
+from jaxseg.models.normalized import Normalized as Normalized
 from jaxseg.models.pan import PAN
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.models.r2unet import R2UNet
@@ -54,6 +56,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "fc_densenet56": functools.partial(FCDenseNet, layers=(4,) * 6, growth=12),
     "fc_densenet67": functools.partial(FCDenseNet, layers=(5,) * 6),
     "fc_densenet103": FCDenseNet,
+    "fc_resnet": FCResNet,
     "fcn": FCN,
     "fcn32s": functools.partial(FCN2015, form="32s"),
     "fcn16s": functools.partial(FCN2015, form="16s"),

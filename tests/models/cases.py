@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 
 from jaxseg.encoders import Plain, ResNet
-from jaxseg.models import create
+from jaxseg.models import UNet, create
 
 CHANNELS, CLASSES = 2, 3
 
@@ -82,6 +82,14 @@ CASES: dict[str, Case] = {
     "fc_densenet56": TIRAMISU,
     "fc_densenet67": TIRAMISU,
     "fc_densenet103": TIRAMISU,
+    "fc_resnet": Case(
+        {
+            "normalizer": UNet(1, encoder=Plain((3, 4), norm="none")),
+            "width": 4,
+            "simple": 1,
+            "depths": (1,),
+        }
+    ),
     "fcn": Case(
         {"auxiliary": "head"},
         encoders={**PLAIN, **DILATED},
