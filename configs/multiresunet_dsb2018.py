@@ -5,12 +5,13 @@ Paper     Ibtehaz & Rahman 2020, https://arxiv.org/abs/1902.04049, on five other
           cross entropy, 150 epochs, no augmentation, images resized to 256 x 256, five folds. Here
           patches are cut, as many pixels large, and two classes have a softmax.
 Data      664 images, split by groups of size and background. Classes background, nucleus.
+          Each image is z-scored (see configs/unet_dsb2018.py).
 Reached   not run yet.
 Command   python -m jaxseg.train --config configs/multiresunet_dsb2018.py \
               --workdir runs/multiresunet_dsb2018 data.root=PATH/dsb2018
 """
 
-from jaxseg.data import DSB2018, Data
+from jaxseg.data import DSB2018, Data, ZScore
 from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.losses import CrossEntropy
 from jaxseg.models import MultiResUNet
@@ -26,7 +27,7 @@ def experiment() -> Experiment:
             losses={"cross_entropy": CrossEntropy()},
             optimizer=Adam(learning_rate=1e-3),
         ),
-        data=Data(dataset=DSB2018(), root="data/dsb2018", patch=(256, 256)),
+        data=Data(dataset=DSB2018(), root="data/dsb2018", patch=(256, 256), normalize=ZScore()),
         steps=10_000,
         batch_size=8,
         evaluation=Evaluation(every=200, window=(256, 256), metrics=("iou", "dice")),

@@ -2,13 +2,16 @@
 
 Data      664 images of 9 sizes, fluorescence and stained tissue, always three channels; split by
           groups of size and background, since fields of view repeat. Classes background, nucleus.
+          Each image is z-scored: the groups' intensities differ tenfold. 200 steps of a small U-Net
+          (benchmarks.variants, cpu, seed 0) reached a validation mean Dice of 0.565 in [0, 1] and
+          of 0.950 z-scored.
 Reached   not trained to its end yet: three steps and an evaluation were run on two CPU cores.
 Command   python -m jaxseg.train --config configs/unet_dsb2018.py --workdir runs/unet_dsb2018 \
               data.root=PATH/dsb2018
 """
 
 from jaxseg.augment import Augment
-from jaxseg.data import DSB2018, Data
+from jaxseg.data import DSB2018, Data, ZScore
 from jaxseg.encoders import Plain
 from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.losses import CrossEntropy, Dice
@@ -35,7 +38,13 @@ def experiment() -> Experiment:
                 noise=0.03,
             ),  # fmt: skip
         ),
-        data=Data(dataset=DSB2018(), root="data/dsb2018", patch=(256, 256), foreground=0.5),
+        data=Data(
+            dataset=DSB2018(),
+            root="data/dsb2018",
+            patch=(256, 256),
+            foreground=0.5,
+            normalize=ZScore(),
+        ),
         steps=5_000,
         batch_size=8,
         evaluation=Evaluation(every=500, window=(256, 256)),

@@ -6,6 +6,7 @@ Paper     Zhou, Siddiquee, Tajbakhsh, Liang 2020, https://arxiv.org/abs/1912.050
           supervision and 92.6 without, on a split image by image of 670 images (we remember these
           numbers, and have not checked them); ours splits by groups, which is harder.
 Data      664 images, split by groups of size and background. Classes background, nucleus.
+          Each image is z-scored (see configs/unet_dsb2018.py).
 Reached   not run yet
 Command   python -m jaxseg.train --config configs/unet_plus_plus_dsb2018_embedded.py \
               --workdir runs/unet_plus_plus data.root=PATH/dsb2018
@@ -15,7 +16,7 @@ Command   python -m jaxseg.train --config configs/unet_plus_plus_dsb2018_embedde
 """
 
 from jaxseg.augment import Augment
-from jaxseg.data import DSB2018, Data
+from jaxseg.data import DSB2018, Data, ZScore
 from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.losses import DeepSupervision, Hybrid
 from jaxseg.models import UNetPlusPlus
@@ -33,7 +34,13 @@ def experiment() -> Experiment:
             optimizer=Adam(learning_rate=3e-4),
             augment=Augment(flip=0.5, transpose=0.5),
         ),
-        data=Data(dataset=DSB2018(), root="data/dsb2018", patch=(96, 96), foreground=0.5),
+        data=Data(
+            dataset=DSB2018(),
+            root="data/dsb2018",
+            patch=(96, 96),
+            foreground=0.5,
+            normalize=ZScore(),
+        ),
         steps=20_000,
         batch_size=32,
         evaluation=Evaluation(every=200, window=(256, 256), metrics=("iou", "dice"), patience=30),
