@@ -60,6 +60,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "pspnet": {"encoder": ResNet(18, width=22, output_stride=8)},
     "linknet": {"encoder": ResNet(18, width=64)},
     "refinenet": {"encoder": ResNet(18, width=40), "widths": (96, 48, 48, 48)},
+    "r2unet": {"widths": (9, 18, 36, 72, 144)},
+    "r2_attention_unet": {"widths": (9, 18, 36, 72, 144)},
+    "multiresunet": {"widths": (14, 28, 56, 112, 224)},
+    "inception_unet": {"widths": (10, 20, 40, 80, 160)},
+    "unet_3plus": {"widths": (10, 20, 40, 80, 160), "branch_width": 7},
 }
 """Fields at which an image of 128 x 128 and one channel costs 0.6 to 0.9 GMACs."""
 

@@ -6,7 +6,7 @@ norms, activations, pooling and interpolation count nothing. This is the convent
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -30,9 +30,13 @@ def macs(function: Callable, *args: Any) -> int:
     branch of a conditional (of a choice by platform the default), the body of a while loop once.
     What no result depends on counts nothing: a compiler drops it.
     """
-    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
-    used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
-    return _of_jaxpr(used)
+    return macs_of_jaxpr(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def macs_of_jaxpr(jaxpr: core.Jaxpr, used: Sequence[bool] | None = None) -> int:
+    """MACs of what is traced already, for the outputs that are ``used`` (None: all of them)."""
+    needed, _ = partial_eval.dce_jaxpr(jaxpr, list(used or [True] * len(jaxpr.outvars)))
+    return _of_jaxpr(needed)
 
 
 def counted(module: nn.Module, image: jax.ShapeDtypeStruct) -> dict[str, int]:

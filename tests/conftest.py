@@ -30,6 +30,30 @@ jax.config.update(
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
+compiled_at_import: list[float] = []
+"""Seconds of each compilation while tests are collected, which every worker of a run does."""
+
+
+def _heard(event: str, seconds: float, **_) -> None:
+    if _collecting and event.endswith("backend_compile_duration"):
+        compiled_at_import.append(seconds)
+
+
+_collecting = [True]
+jax.monitoring.register_event_duration_secs_listener(_heard)
+
+
+def pytest_collection_finish() -> None:
+    """From here on tests may compile."""
+    _collecting.clear()
+
+
+@pytest.fixture(scope="session")
+def compilations_at_import() -> list[float]:
+    """Seconds of each compilation that importing the modules of tests took."""
+    return compiled_at_import
+
+
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 

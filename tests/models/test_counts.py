@@ -1,7 +1,6 @@
 """Parameters and MACs are those of the peers, counted by running them; nothing is compiled."""
 
 import functools
-import itertools
 import json
 import re
 from pathlib import Path
@@ -10,7 +9,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.extend.core import jaxpr_as_fun
 from jax.interpreters import partial_eval
 
 from jaxseg import cost
@@ -50,9 +48,7 @@ def traced(encoder, size):
 def macs_of_encoder(encoder, size, used):
     """MACs of the features that are used, by their order."""
     closed, _, _ = traced(encoder, size)
-    run = jaxpr_as_fun(closed)
-    wanted = functools.partial(itertools.compress, selectors=used)
-    return cost.macs(lambda x: tuple(wanted(run(x))), shape_of(size))
+    return cost.macs_of_jaxpr(closed.jaxpr, used)
 
 
 def counted_encoder(encoder, size):
@@ -82,7 +78,7 @@ def counted(model, size, of=lambda out: out):
 
     closed = jax.make_jaxpr(run)(features, shape_of(size))
     _, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.out_avals))
-    found["macs"] = cost.macs(jaxpr_as_fun(closed), *closed.in_avals)
+    found["macs"] = cost.macs_of_jaxpr(closed.jaxpr)
     if encoder is not None:
         found["macs"] += macs_of_encoder(encoder, size, tuple(used[: len(features)]))
     return found

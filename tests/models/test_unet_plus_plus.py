@@ -42,8 +42,13 @@ COUNTS = {
 }
 
 TINY = UNetPlusPlus(3, encoder=Plain((4, 6, 8)), width=4, mode="supervised")
-X = jax.random.normal(jax.random.key(0), (2, 13, 22, 2))  # no multiples of the stride
-VARIABLES = jax.jit(lambda: TINY.init(jax.random.key(0), X, train=False))()
+X = np.random.RandomState(0).standard_normal((2, 13, 22, 2)).astype("f4")  # no multiples of 4
+
+
+@functools.cache
+def of_tiny():
+    """Those of ``TINY``; not made at import, which every worker of a run does."""
+    return jax.jit(lambda: TINY.init(jax.random.key(0), X, train=False))()
 
 
 @functools.cache
@@ -55,7 +60,7 @@ def trained_and_served(model):
         train, _ = model.apply(v, X, train=True, mutable=["batch_stats"], rngs=rngs)
         return train, model.apply(v, X, train=False)
 
-    return jax.jit(run)(VARIABLES)
+    return jax.jit(run)(of_tiny())
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -112,7 +117,7 @@ def test_a_pruned_network_gives_what_its_head_gives_in_the_whole_one_bit_for_bit
 
 
 def test_a_pruned_network_has_the_parameters_of_its_level_alone():
-    small, kept = prune(TINY, VARIABLES, 1)
+    small, kept = prune(TINY, of_tiny(), 1)
     assert set(kept["params"]) == {
         "encoder", "node0_1_up", "node0_1_conv1", "node0_1_conv2", "node0_1_head"
     }  # fmt: skip
@@ -181,7 +186,7 @@ def test_an_encoder_that_gives_all_or_none_serves_but_is_not_pruned():
 )
 def test_what_cannot_be_pruned_is_refused(model, level, what):
     with pytest.raises(UserError, match=what.replace("^", r"\^")):
-        prune(model, VARIABLES, level)
+        prune(model, of_tiny(), level)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from jax import export
 
 from jaxseg.ops import crop, crop_centre, pad_to_least, pad_to_multiple
 
-X = jnp.arange(2 * 5 * 8 * 3.0).reshape(2, 5, 8, 3)
+X = jnp.asarray(np.arange(2 * 5 * 8 * 3.0, dtype="f4").reshape(2, 5, 8, 3))
 
 
 def test_padding_reaches_the_next_multiple_with_zeros_at_the_end():
