@@ -13,32 +13,17 @@ Command   python -m jaxseg.train --config configs/segnet_vgg16_camvid_bayesian.p
               evaluation.dropout_samples=50
 """
 
-from jaxseg.data import CamVid, Data
-from jaxseg.encoders import Standardize
-from jaxseg.experiment import Checkpoints, Evaluation, Experiment
-from jaxseg.losses import CrossEntropy
-from jaxseg.models import SegNet
-from jaxseg.optimizers import SGD
+import dataclasses
+from pathlib import Path
+
+from jaxseg import config
+from jaxseg.experiment import Experiment
 from jaxseg.recipes import Supervised
-
-CLASS_WEIGHTS = (
-    0.2595, 0.1826, 4.5640, 0.1417, 0.9051, 0.3826, 9.6446, 1.8418, 0.6823, 6.2478, 7.3614,
-)  # fmt: skip
-
-TO_255 = Standardize(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), scale=255.0, order="bgr")
 
 
 def experiment() -> Experiment:
     """The experiment; on the way, the network is scored without samples."""
-    return Experiment(
-        recipe=Supervised(
-            model=SegNet(num_classes=11, dropout=0.5, standardize=TO_255),
-            losses={"cross_entropy": CrossEntropy(class_weights=CLASS_WEIGHTS)},
-            optimizer=SGD(learning_rate=1e-3, momentum=0.9, weight_decay=5e-4),
-        ),
-        data=Data(dataset=CamVid(), root="data/camvid"),
-        steps=40_000,
-        batch_size=4,
-        evaluation=Evaluation(every=1000, metrics=("iou", "accuracy")),
-        checkpoint=Checkpoints(every=1000, best="iou"),
-    )
+    base = config.read(Path(__file__).parent / "segnet_vgg16_camvid.py")
+    assert isinstance(base.recipe, Supervised)
+    model = base.recipe.model.clone(dropout=0.5)
+    return dataclasses.replace(base, recipe=dataclasses.replace(base.recipe, model=model))

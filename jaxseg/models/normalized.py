@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from jaxseg.encoders import Plain
 from jaxseg.errors import UserError
 from jaxseg.models.unet import UNet
-from jaxseg.types import Prediction, ValidConvolutions
+from jaxseg.types import Prediction, covering_size
 
 NORMALIZER = UNet(1, encoder=Plain((16, 32, 64, 128, 256), norm="none"))
 """A small U-Net, as in the paper, whose only map is the new image. Its width is a guess."""
@@ -82,7 +82,7 @@ def common_stride(*strides: Any) -> Any:
 
 
 def _check(field: str, network: nn.Module) -> None:
-    if isinstance(network, ValidConvolutions):
+    if covering_size(network, (64,)) != (64,):
         raise UserError(
             f"{field}={type(network).__name__}: its valid convolutions make the image smaller; "
             "take a network whose logits have the image's size, such as UNet"

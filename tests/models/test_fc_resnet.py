@@ -11,7 +11,7 @@ import pytest
 from jaxseg import cost
 from jaxseg.encoders import Plain
 from jaxseg.errors import UserError
-from jaxseg.models import Normalized, UNet, UNet2015
+from jaxseg.models import Autofocus, Normalized, UNet, UNet2015
 from jaxseg.models.fc_resnet import FCResNet
 from jaxseg.models.normalized import NORMALIZER, common_stride
 from jaxseg.types import Prediction, at_dtype
@@ -113,3 +113,4 @@ def test_networks_of_valid_convolutions_are_refused_on_either_side():
         made(Normalized(TINY, normalizer=UNet2015(1)))
     with pytest.raises(UserError, match="model=UNet2015: its valid convolutions"):
         made(Normalized(UNet2015(2)))
+    made(Normalized(Autofocus(2, widths=(4, 4), padding="zeros")))  # of the image's size
