@@ -82,7 +82,8 @@ def common_stride(*strides: Any) -> Any:
 
 
 def _check(field: str, network: nn.Module) -> None:
-    if covering_size(network, (64,)) != (64,):
+    alone = network.clone(parent=None)  # what is bound to variables has no hash
+    if covering_size(alone, (64,)) != (64,):
         raise UserError(
             f"{field}={type(network).__name__}: its valid convolutions make the image smaller; "
             "take a network whose logits have the image's size, such as UNet"

@@ -113,4 +113,4 @@ def test_networks_of_valid_convolutions_are_refused_on_either_side():
         made(Normalized(TINY, normalizer=UNet2015(1)))
     with pytest.raises(UserError, match="model=UNet2015: its valid convolutions"):
         made(Normalized(UNet2015(2)))
-    made(Normalized(Autofocus(2, widths=(4, 4), padding="zeros")))  # of the image's size
+    made(Normalized(Autofocus(2, 0, widths=(4, 4), padding="zeros")))  # of the image's size
