@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
 from jaxseg.layers.squeeze_excitation import reduced
-from jaxseg.ops import mean_over_space, spread
+from jaxseg.ops import greatest, mean_over_space, spread
 
 
 class CBAM(nn.Module):
@@ -42,14 +42,14 @@ class CBAM(nn.Module):
         reduce = Conv(width, kernel_size=1, name="channel_reduce")
         expand = Conv(c, kernel_size=1, name="channel_expand")
         mean = mean_over_space(x)
-        most = x.max(space, keepdims=True).astype(mean.dtype)
+        most = greatest(x, space).astype(mean.dtype)
         weight = nn.sigmoid(expand(nn.relu(reduce(mean))) + expand(nn.relu(reduce(most))))
         self.sow("intermediates", "channel_attention", weight)
         return weight
 
     def _of_pixels(self, x: Array, *, train: bool) -> Float[Array, "b ..."]:
         mean = x.mean(-1, keepdims=True, dtype=jnp.float32).astype(x.dtype)
-        y = jnp.concatenate([x.max(-1, keepdims=True), mean], axis=-1)
+        y = jnp.concatenate([greatest(x, (-1,)), mean], axis=-1)
         y = Conv(1, kernel_size=self.kernel_size, use_bias=False, name="spatial_conv")(y)
         norm = Norm(self.norm, activation="sigmoid", momentum=0.99, name="spatial_norm")
         weight = norm(y, train=train)

@@ -9,6 +9,7 @@ from jaxseg.ops.average_pool import adaptive_average_pool, average_pool
 from jaxseg.ops.axes import Size, per_axis
 from jaxseg.ops.convolve import How, convolve
 from jaxseg.ops.fit import crop, crop_centre, pad_to_least, pad_to_multiple
+from jaxseg.ops.greatest import greatest
 from jaxseg.ops.local_response import local_response
 from jaxseg.ops.normalise import normalise
 from jaxseg.ops.pool import max_pool
@@ -31,6 +32,7 @@ __all__ = [
     "crop",
     "crop_centre",
     "enlarge",
+    "greatest",
     "local_response",
     "max_pool",
     "max_pool_with_indices",
