@@ -46,6 +46,9 @@ CONFIGS = {"isbi2012": "configs/unet_isbi2012.py", "dsb2018": "configs/unet_dsb2
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"encoder": Plain((16, 32, 64, 128, 256))},
     "unet_plus_plus": {"encoder": Plain((10, 20, 40, 80, 160)), "width": 10},
+    "attention_unet": {"widths": (14, 28, 56, 112, 224)},
+    "scse_unet": {"widths": (16, 32, 64, 128, 256)},
+    "cbam_unet": {"widths": (16, 32, 64, 128, 256)},
     "ce_net": {"encoder": ResNet(34, width=28), "width": 16},
     "nonlocal_unet": {"widths": (16, 32, 64)},
     "segnet": {"width": 18},

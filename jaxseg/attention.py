@@ -51,7 +51,7 @@ def attention_maps(
     if not found:
         raise UserError(
             f"{type(model).__name__} has no attention maps; networks that have some are "
-            "r2_attention_unet, pan and manet, among others"
+            "attention_unet, scse_unet, danet and manet, among others"
         )
     return found
 

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 import flax.linen as nn
 import numpy as np
 
-PREFIX = {"segmentation_models_pytorch": "encoder", "torchvision": "backbone"}
+PREFIX = {
+    "junfu1115/DANet": "pretrained",
+    "segmentation_models_pytorch": "encoder",
+    "torchvision": "backbone",
+}
 """What a library calls the encoder of a network."""
 
 LEAVES = {"running_mean": "mean", "running_var": "var", "bias": "bias"}
@@ -34,9 +38,13 @@ def place(key: str, shape: Sequence[int], names: Table) -> tuple[str, ...]:
     """Where a key of the ``state_dict`` stands in our variables, the collection first.
 
     The first pattern that fits the whole place says where its module is; a module of a convolution
-    or a norm gets ``conv`` or ``norm`` below it, unless the name ends in ``!`` or ``~``.
+    or a norm gets ``conv`` or ``norm`` below it, unless the name ends in ``!`` or ``~``, or in the
+    leaf itself after an ``@``.
     """
     leaf, ours = key.rsplit(".", 1)[1], _named(key, names)
+    if "@" in ours:
+        ours, leaf = ours.split("@")
+        return ("params", *ours.split("."), leaf)
     kind = "batch_stats" if leaf.startswith("running") else "params"
     leaf = LEAVES.get(leaf) or ("kernel" if len(shape) > 1 else "scale")
     part = [] if ours.endswith(("!", "~")) else ["conv" if leaf == "kernel" else "norm"]

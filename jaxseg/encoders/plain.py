@@ -5,16 +5,21 @@ from jaxtyping import Array, Float
 
 from jaxseg.encoders.standardize import Standardize, standardized
 from jaxseg.layers import ConvNorm, Kind
+from jaxseg.layers.recalibration import recalibrated
 from jaxseg.ops import max_pool
 
 
 class Plain(nn.Module):
-    """``convs`` convolutions of 3 a level, max pooling by 2 between the levels."""
+    """``convs`` convolutions of 3 a level, max pooling by 2 between the levels.
+
+    A copy of ``recalibration`` (`jaxseg.layers.recalibration`) ends each level.
+    """
 
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
     convs: int = 2
     norm: Kind = "batch"
     standardize: Standardize | None = None
+    recalibration: nn.Module | None = None
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -35,5 +40,6 @@ class Plain(nn.Module):
                     norm=self.norm,
                     name=f"level{level}_conv{i}",
                 )(x, train=train)
+            x = recalibrated(self.recalibration, x, f"level{level}_recalibration", train=train)
             features.append(x)
         return tuple(features)

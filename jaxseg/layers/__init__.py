@@ -6,6 +6,7 @@ A block of one paper is imported from its own file, a function without parameter
 from jaxseg.layers.activation import Activation
 from jaxseg.layers.aspp import ASPP
 from jaxseg.layers.attention_gate import AttentionGate
+from jaxseg.layers.cbam import CBAM
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.conv_lstm import ConvLSTM
 from jaxseg.layers.conv_norm import ConvNorm
@@ -20,12 +21,17 @@ from jaxseg.layers.norm import Kind, Norm, Statistics
 from jaxseg.layers.pyramid_pooling import PyramidPooling
 from jaxseg.layers.residual import PreactivatedBlock, ResidualBlock
 from jaxseg.layers.separable import SeparableConv
-from jaxseg.layers.squeeze_excitation import ConcurrentExcitation, SqueezeExcitation
+from jaxseg.layers.squeeze_excitation import (
+    ConcurrentExcitation,
+    SpatialExcitation,
+    SqueezeExcitation,
+)
 from jaxseg.layers.transposed import TransposedConv
 from jaxseg.ops import Size
 
 __all__ = [
     "ASPP",
+    "CBAM",
     "Activation",
     "AttentionGate",
     "ChannelAttention",
@@ -47,6 +53,7 @@ __all__ = [
     "ResidualBlock",
     "SeparableConv",
     "Size",
+    "SpatialExcitation",
     "SqueezeExcitation",
     "Statistics",
     "StochasticDepth",

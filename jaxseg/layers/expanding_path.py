@@ -9,10 +9,12 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError
 from jaxseg.layers.conv_norm import ConvNorm
 from jaxseg.layers.norm import Kind
+from jaxseg.layers.recalibration import recalibrated
 from jaxseg.layers.transposed import TransposedConv
 from jaxseg.ops.resize import enlarge
 
 Upsample = Literal["transpose", "nearest", "bilinear"]
+Recalibrated = Literal["level", "joined"]
 
 
 class ExpandingPath(nn.Module):
@@ -25,12 +27,17 @@ class ExpandingPath(nn.Module):
     None is what people know by that encoder: after one that begins at full resolution, the
     U-Net's mirror of it by ``transpose``; after a classification backbone, the
     (256, 128, 64, 32, 16) by ``nearest`` of segmentation_models_pytorch.
+
+    A copy of ``recalibration`` (`jaxseg.layers.recalibration`) ends each level; ``joined`` says
+    that another one weighs the concatenation, as in segmentation_models_pytorch.
     """
 
     strides: tuple[int, ...]
     widths: tuple[int, ...] | None = None
     upsample: Upsample | None = None
     norm: Kind = "batch"
+    recalibration: nn.Module | None = None
+    recalibrated: Recalibrated = "level"
 
     @nn.compact
     def __call__(
@@ -46,7 +53,10 @@ class ExpandingPath(nn.Module):
             factor = strides[level + 1] // strides[level]
             x = self._enlarge(x, factor, widths[level], f"level{level}_up")
             skip = skips[level]
-            x = x if skip is None else jnp.concatenate([x, skip], axis=-1)
+            if skip is not None:
+                x = jnp.concatenate([x, skip], axis=-1)
+                if self.recalibrated == "joined":
+                    x = self._weighed(x, f"level{level}_joined_recalibration", train)
             for i in (1, 2):
                 conv = ConvNorm(
                     widths[level],
@@ -54,8 +64,12 @@ class ExpandingPath(nn.Module):
                     name=f"level{level}_conv{i}",
                 )
                 x = conv(x, train=train)
+            x = self._weighed(x, f"level{level}_recalibration", train)
             maps.append(x)
         return tuple(reversed(maps))
+
+    def _weighed(self, x: Array, name: str, train: bool) -> Float[Array, "b ..."]:
+        return recalibrated(self.recalibration, x, name, train=train)
 
     def _widths(self, of_skips: list[int | None]) -> tuple[int, ...]:
         """The width of each level, finest first."""

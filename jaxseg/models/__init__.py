@@ -10,9 +10,13 @@ from jaxseg import encoders
 from jaxseg.encoders import Plain
 from jaxseg.errors import UserError, require, unknown
 from jaxseg.fields import check, configurable
+from jaxseg.models.aspp_nonlocal import ASPPNonLocal
+from jaxseg.models.attention_unet import AttentionUNet
 from jaxseg.models.autofocus import Autofocus
 from jaxseg.models.baseline_unet import BaselineUNet
+from jaxseg.models.cbam_unet import CBAMUNet
 from jaxseg.models.ce_net import CENet
+from jaxseg.models.danet import DANet
 from jaxseg.models.deconvnet import DeconvNet
 from jaxseg.models.deeplab_v1 import DeepLabV1
 from jaxseg.models.deeplab_v2 import DeepLabV2
@@ -36,6 +40,7 @@ from jaxseg.models.pan import PAN
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.models.r2unet import R2UNet
 from jaxseg.models.refinenet import RefineNet
+from jaxseg.models.scse_unet import SCSEUNet
 from jaxseg.models.segformer import SegFormer
 from jaxseg.models.segnet import SegNet
 from jaxseg.models.segnet_basic import SegNetBasic
@@ -48,9 +53,13 @@ from jaxseg.models.upernet import UPerNet
 from jaxseg.types import DTYPES
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
+    "aspp_nonlocal": ASPPNonLocal,
+    "attention_unet": AttentionUNet,
     "autofocus": Autofocus,
     "baseline_unet": BaselineUNet,
+    "cbam_unet": CBAMUNet,
     "ce_net": CENet,
+    "danet": DANet,
     "deconvnet": DeconvNet,
     "dense_unet": DenseUNet,
     "fc_densenet56": functools.partial(FCDenseNet, layers=(4,) * 6, growth=12),
@@ -82,6 +91,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "r2unet": R2UNet,
     "r2_attention_unet": functools.partial(R2UNet, gates="attention"),
     "refinenet": RefineNet,
+    "scse_unet": SCSEUNet,
     "segformer": SegFormer,
     "unet": UNet,
     "unet_2015": UNet2015,

@@ -18,7 +18,8 @@ from jaxtyping import Array, Float
 
 from jaxseg.encoders import ResNet
 from jaxseg.layers import ChannelDropout, Conv, ConvNorm, Head, Kind
-from jaxseg.ops import crop, enlarge, pad_to_multiple, resize
+from jaxseg.layers.feature_pyramid import top_down
+from jaxseg.ops import crop, pad_to_multiple, resize
 from jaxseg.types import Names, Paper, Prediction
 
 
@@ -73,9 +74,10 @@ class FPN(nn.Module):
         size = image.shape[1:-1]
         x = pad_to_multiple(jnp.asarray(image, self.dtype), self.stride)
         padded, strides = x.shape[1:-1], self.encoder.strides[-4:]
-        pyramid = self._pyramid(self.encoder(x, train=train)[-4:], strides)
+        pyramid = top_down(self.encoder(x, train=train)[-4:], strides, self.width)
         total = None
         for level, (y, stride) in enumerate(zip(pyramid, strides, strict=True), start=2):
+            y = self._smoothed(y, f"p{level}")
             y = self._branch(y, f"p{level}", stride // strides[0], train)
             total = y if total is None else total + y
         assert total is not None
@@ -83,19 +85,8 @@ class FPN(nn.Module):
         logits = Head(self.num_classes, name="head")(total)
         return Prediction(crop(self._resized(logits, padded), size))
 
-    def _pyramid(
-        self, features: tuple[Array, ...], strides: tuple[int, ...]
-    ) -> list[Float[Array, "b ..."]]:
-        """P2, P3, ...: each feature's projection and the level above it, enlarged."""
-        above, maps = None, []
-        for i in reversed(range(len(features))):
-            x = Conv(self.width, kernel_size=1, name=f"p{i + 2}_lateral")(features[i])
-            if above is not None:
-                x = x + enlarge(above, strides[i + 1] // strides[i], "nearest")
-            above = x
-            smooth = self.smooth == "conv"
-            maps.append(Conv(self.width, name=f"p{i + 2}_smooth")(x) if smooth else x)
-        return maps[::-1]
+    def _smoothed(self, x: Array, place: str) -> Float[Array, "b ..."]:
+        return Conv(self.width, name=f"{place}_smooth")(x) if self.smooth == "conv" else x
 
     def _branch(self, x: Array, place: str, factor: int, train: bool) -> Float[Array, "b ..."]:
         """``x`` at ``factor`` times its size, a power of two."""

@@ -21,9 +21,29 @@ from jaxtyping import Array, Float
 
 from jaxseg.encoders import Plain
 from jaxseg.layers import ConvNorm, ExpandingPath, Head, Kind, Upsample
-from jaxseg.layers.expanding_path import level_strides
+from jaxseg.layers.expanding_path import Recalibrated, level_strides
 from jaxseg.ops import crop, pad_to_multiple
 from jaxseg.types import Names, Paper, Prediction
+
+SCSE = (
+    (r"cSE\.1", "channel.reduce!"),
+    (r"cSE\.3", "channel.expand!"),
+    (r"sSE\.0", "spatial.squeeze!"),
+)
+
+
+def _of_smp() -> tuple[tuple[str, str], ...]:
+    """They number the levels of the decoder from the coarsest on."""
+    rows = []
+    for i, level in enumerate((4, 3, 2, 1, 0)):
+        block, place = rf"decoder\.blocks\.{i}", f"decoder.level{level}"
+        rows.append((rf"{block}\.conv(\d)\.\d", rf"{place}_conv\1"))
+        for theirs, ours in SCSE:
+            attention = rf"{block}\.attention"
+            for number, name in ((1, f"{place}_joined"), (2, place)):
+                where = rf"{attention}{number}\.attention\.{theirs}"
+                rows.append((where, f"{name}_recalibration.{ours}"))
+    return tuple(rows)
 
 
 class UNet(nn.Module):
@@ -42,6 +62,12 @@ class UNet(nn.Module):
     ``deep_supervision``, ``auxiliary`` holds the logits of each level but the finest, at its own
     resolution. ``remat`` keeps only the outputs of convolutions for the backward pass and
     recomputes what lies between.
+
+    ``recalibration`` is a block that weighs what each level of the expanding path puts out, such as
+    ``ConcurrentExcitation()``; that of an encoder is the encoder's (``Plain(recalibration=...)``).
+    ``recalibrated`` is as of ``ExpandingPath``; ``UNet(k, encoder=ResNet(34),
+    recalibration=ConcurrentExcitation("add", 16), recalibrated="joined")`` is
+    segmentation_models_pytorch's ``scse``.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -53,11 +79,7 @@ class UNet(nn.Module):
 
     names: ClassVar[Names] = {
         "segmentation_models_pytorch": (
-            (r"decoder\.blocks\.0\.conv(\d)\.\d", r"decoder.level4_conv\1"),
-            (r"decoder\.blocks\.1\.conv(\d)\.\d", r"decoder.level3_conv\1"),
-            (r"decoder\.blocks\.2\.conv(\d)\.\d", r"decoder.level2_conv\1"),
-            (r"decoder\.blocks\.3\.conv(\d)\.\d", r"decoder.level1_conv\1"),
-            (r"decoder\.blocks\.4\.conv(\d)\.\d", r"decoder.level0_conv\1"),
+            *_of_smp(),
             (r"decoder\.center\.0\.\d", "centre_conv1"),
             (r"decoder\.center\.1\.\d", "centre_conv2"),
             (r"segmentation_head\.0", "head!"),
@@ -72,6 +94,8 @@ class UNet(nn.Module):
     head_kernel: int | None = None
     deep_supervision: bool = False
     dropout: float = 0.0
+    recalibration: nn.Module | None = None
+    recalibrated: Recalibrated = "level"
     centre: tuple[int, ...] = ()
     remat: bool = False
     dtype: str = "float32"
@@ -112,6 +136,8 @@ class UNet(nn.Module):
             widths=self.widths,
             upsample=self.upsample,
             norm=norm,
+            recalibration=self.recalibration,
+            recalibrated=self.recalibrated,
             name="decoder",
         )((*skips, x), train=train)
 

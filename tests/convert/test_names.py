@@ -6,6 +6,7 @@ from jaxseg.encoders import ResNet
 from jaxseg.models import UNet
 
 NAMES = [(r"up\.(\d)", r"level\1_up~"), (r"fc", "hidden!"), (r"conv(\d)", r"block\1")]
+NAMES += [(r"act\.A", "block1_norm@slope")]
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,7 @@ NAMES = [(r"up\.(\d)", r"level\1_up~"), (r"fc", "hidden!"), (r"conv(\d)", r"bloc
         ("up.1.weight", (5, 3, 2, 2), ("params", "level1_up", "kernel"), (2, 2, 5, 3)),
         ("fc.weight", (7, 6), ("params", "hidden", "kernel"), (6, 7)),
         ("fc.bias", (7,), ("params", "hidden", "bias"), (7,)),
+        ("act.A.weight", (1,), ("params", "block1_norm", "slope"), (1,)),
     ],
 )
 def test_a_key_has_its_place_and_layout_and_goes_back(key, theirs, place_of, ours):

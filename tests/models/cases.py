@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 
 from jaxseg.encoders import Plain, ResNet
+from jaxseg.layers import CBAM
 from jaxseg.models import UNet, create
 
 CHANNELS, CLASSES = 2, 3
@@ -48,6 +49,17 @@ TIRAMISU = Case({"layers": (1, 2, 1), "growth": 4, "first": 6})
 FCN_2015 = Case({"width": 4, "hidden": 6}, volume=None)
 
 CASES: dict[str, Case] = {
+    "aspp_nonlocal": Case(
+        {
+            "pyramid_width": 4,
+            "width": 4,
+            "aspp_width": 3,
+            "rates": (1, 2),
+            "convs": 1,
+            "encoder": Plain((4, 4, 4, 4, 4), convs=1),
+        },
+    ),
+    "attention_unet": Case({"widths": (4, 6, 8)}),
     "autofocus": Case(
         {"widths": (3, 4), "rates": (1, 2), "adaptive": 2, "aspp_width": 4},
         size=(19, 24),
@@ -56,6 +68,7 @@ CASES: dict[str, Case] = {
         exported="b, h + 8, w + 8",
     ),
     "baseline_unet": Case({"widths": (4, 6)}),
+    "cbam_unet": Case({"widths": (4, 6), "recalibration": CBAM(2)}),
     "ce_net": Case({"width": 4, "windows": (2, 3), "encoder": Plain((4, 6), convs=1)}),
     "deeplab_v1": Case(
         {"encoder": Plain((4, 6), convs=1), "dilation": 2, "hidden": 4},
@@ -77,6 +90,7 @@ CASES: dict[str, Case] = {
         encoders=DILATED,
         sizes=((1, 1), (7, 90)),
     ),
+    "danet": Case({"width": 8, "reduction": 4}, encoders=PLAIN),
     "deconvnet": FCN_2015._replace(unpools=True),
     "dense_unet": Case({"layers": (1, 2, 1, 1), "growth": 4, "first": 6, "widths": (6, 5)}),
     "fc_densenet56": TIRAMISU,
@@ -116,6 +130,7 @@ CASES: dict[str, Case] = {
     "r2unet": Case({"widths": (4, 6), "steps": 1}),
     "r2_attention_unet": Case({"widths": (4, 6), "steps": 1, "kernels": "shared"}),
     "refinenet": Case({"widths": (5, 4, 4), "links": 2, "units": (1, 1)}, encoders=PLAIN),
+    "scse_unet": Case({"widths": (4, 6)}),
     "segformer": Case({"width": 6}, encoders=PLAIN),
     "unet": Case(encoders=WIDTHS),
     "unet_2015": Case(

@@ -7,6 +7,7 @@ whose seed is the key. The table of names that leads from the peer's keys to our
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,20 +35,31 @@ def weight(key: str, shape: Sequence[int]) -> np.ndarray:
 
 
 def check(
-    golden: Path, record: str, model: Any, names: Sequence[tuple[str, str]] | None = None
+    golden: Path,
+    record: str,
+    model: Any,
+    names: Sequence[tuple[str, str]] | None = None,
+    *,
+    unused: str = "",
+    tolerance: float = 1e-3,
 ) -> None:
     """Hold a network to a peer's record: parameters, every weight used, outputs to 1e-3 std.
 
     ``names`` None are those of the network. A peer's auxiliary logits (``aux``) are of the image's
-    size; ours are resized to it as the peer resizes its own.
+    size; ours are resized to it as the peer resizes its own. ``unused`` is a pattern of keys that
+    the peer has, and never computes with. ``tolerance`` is 1e-3 unless the record itself is
+    farther than that from what the peer gives in float64.
     """
     known = json.loads((golden / f"{record}.json").read_text())
     shape, seed = known["input"]["shape"], known["input"]["seed"]
     image = np.random.RandomState(seed).standard_normal(shape).astype("f4")
     image = jnp.asarray(np.moveaxis(image, 1, -1))
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
-    assert cost.parameters(variables) == known["parameters"]
     keys = [(k, s) for k, s in known["state_dict"] if not k.endswith("num_batches_tracked")]
+    dead = [(k, s) for k, s in keys if re.fullmatch(unused, k)]
+    keys = [key for key in keys if key not in dead]
+    used = known["parameters"] - sum(math.prod(s) for _, s in dead)
+    assert cost.parameters(variables) == used and bool(dead) == bool(unused)
     names = names_of(model, known["library"]) if names is None else names
     theirs = {place(k, s, names): (k, s) for k, s in keys}
     assert len(theirs) == len(keys), "two of the peer's keys have one place here"
@@ -74,7 +86,7 @@ def check(
     outputs = run(filled, image)
     for name, out in known["outputs"].items():
         ours = np.moveaxis(np.asarray(outputs[name]), -1, 1).reshape(-1)[out["indices"]]
-        assert abs(ours - np.array(out["values"])).max() <= 1e-3 * out["std"], name
+        assert abs(ours - np.array(out["values"])).max() <= tolerance * out["std"], name
 
 
 # --- fingerprints ---------------------------------------------------------------------------------

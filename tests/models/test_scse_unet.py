@@ -1,0 +1,84 @@
+"""scSE: where the blocks stand, what they are; segmentation_models_pytorch's numbers and placement.
+
+The numbers of the blocks by themselves: tests/layers/test_attention_released.py.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxseg.encoders import Plain
+from jaxseg.layers import ConcurrentExcitation, SpatialExcitation, SqueezeExcitation
+from jaxseg.models import SCSEUNet, UNet, create
+from tests.models import peers
+from tests.models.blocks import Block
+from tests.models.medical_counts import check_cost
+
+ADD = ConcurrentExcitation("add")
+
+
+def variables(model):
+    return model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 2)), train=False)
+
+
+def test_it_agrees_with_segmentation_models_pytorch(shared):
+    model = create(
+        "unet",
+        num_classes=5,
+        encoder="resnet34",
+        recalibration=ConcurrentExcitation("add", 16),
+        recalibrated="joined",
+    )
+    # of a level without a skip connection it weighs no concatenation, but has the weights
+    dead = r"decoder\.blocks\.4\.attention1\..*"
+    # the record is 1.7e-3 of its deviation away from what the peer gives in float64
+    peers.check(shared / "golden", "smp_unet_scse_resnet34", model, unused=dead, tolerance=4e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [("Channel", SqueezeExcitation(2)), ("Spatial", SpatialExcitation()), ("ChannelSpatial", ADD)],
+)
+@pytest.mark.parametrize("rank", [2, 3])
+def test_its_blocks_cost_what_the_authors_do(shared, name, block, rank):
+    volume = "3D" if rank == 3 else ""
+    check_cost(shared / "facts", f"scse/{name}SELayer{volume}_64", Block(block))
+
+
+@pytest.mark.parametrize(
+    ("block", "parts"),
+    [
+        (ConcurrentExcitation(), {"channel", "spatial"}),
+        (SqueezeExcitation(2), {"reduce", "expand"}),
+        (SpatialExcitation(), {"squeeze"}),
+    ],
+)
+def test_a_block_of_any_kind_ends_every_level(block, parts):
+    model = SCSEUNet(2, widths=(4, 6, 8), recalibration=block)
+    params = jax.eval_shape(lambda: variables(model))["params"]
+    for side, levels in (("encoder", (0, 1, 2)), ("decoder", (0, 1))):
+        found = {name: set(p) for name, p in params[side].items() if "recalibration" in name}
+        assert found == {f"level{level}_recalibration": parts for level in levels}
+
+
+def test_blocks_that_add_to_one_leave_the_unet():
+    model = SCSEUNet(3, widths=(4, 6), recalibration=ADD)
+    v = variables(model)
+    for side in ("encoder", "decoder"):  # both kinds of weights are a half
+        part = v["params"][side]
+        v["params"][side] = {
+            name: jax.tree.map(jnp.zeros_like, p) if "recalibration" in name else p
+            for name, p in part.items()
+        }
+    plain = {
+        kind: {
+            side: {n: p for n, p in part.items() if "recalibration" not in n}
+            for side, part in tree.items()
+        }
+        for kind, tree in v.items()
+    }
+    x = jax.random.normal(jax.random.key(1), (1, 7, 8, 2))
+    weighed = model.apply(v, x, train=False).logits
+    wanted = UNet(3, encoder=Plain((4, 6))).apply(plain, x, train=False).logits
+    np.testing.assert_allclose(weighed, wanted, atol=1e-5)
