@@ -50,6 +50,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "scse_unet": {"widths": (16, 32, 64, 128, 256)},
     "cbam_unet": {"widths": (16, 32, 64, 128, 256)},
     "ce_net": {"encoder": ResNet(34, width=28), "width": 16},
+    "msga": {"encoder": ResNet(18, width=24), "width": 12},
     "nonlocal_unet": {"widths": (16, 32, 64)},
     "segnet": {"width": 18},
     "fcn8s": {"width": 10, "hidden": 100},

@@ -13,7 +13,6 @@ import pytest
 
 from jaxseg import checkpoint, config
 from jaxseg.encoders import Plain
-from jaxseg.losses import DeepSupervision
 from jaxseg.models import MODELS, class_of
 from jaxseg.recipes import Supervised
 from tests.models.cases import CASES, ENCODERS
@@ -35,11 +34,15 @@ def small(model, dataset):
     return model.clone(**case.fields, **encoder), (side,) * dataset.rank  # turns want squares
 
 
-def with_heads_of(model, recipe):
-    """The recipe with ``model``, and no more weights of heads than that has levels."""
+def with_heads_of(model, recipe, size):
+    """The recipe with ``model``, and no more weights of heads than that has heads."""
     weights = recipe.supervision.weights if isinstance(recipe, Supervised) else None
-    if weights is not None and hasattr(model, "widths"):
-        fewer = DeepSupervision(weights=weights[: len(model.widths)])
+    if weights is not None:
+        x = jax.ShapeDtypeStruct((1, *size, 1), "float32")
+        out = jax.eval_shape(
+            lambda x: model.init_with_output(jax.random.key(0), x, train=False)[0], x
+        )
+        fewer = dataclasses.replace(recipe.supervision, weights=weights[: 1 + len(out.auxiliary)])
         recipe = dataclasses.replace(recipe, supervision=fewer)
     return dataclasses.replace(recipe, model=model)
 
@@ -60,7 +63,7 @@ def filled(shapes, num_classes):
 def test_a_config_makes_two_steps(path):
     experiment = config.read(path)
     model, size = small(experiment.recipe.model, experiment.data.dataset)
-    recipe = with_heads_of(model, experiment.recipe).scheduled(experiment.steps)
+    recipe = with_heads_of(model, experiment.recipe, size).scheduled(experiment.steps)
     data = dataclasses.replace(experiment.data, patch=size)
     shapes = checkpoint.abstract_batch(
         dataclasses.replace(experiment, recipe=recipe, data=data, streams={})

@@ -33,6 +33,7 @@ from jaxseg.models.inception_unet import InceptionUNet
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.lraspp import LRASPP
 from jaxseg.models.manet import MANet
+from jaxseg.models.msga import MSGA
 from jaxseg.models.multiresunet import MultiResUNet
 from jaxseg.models.nonlocal_unet import NonLocalUNet
 from jaxseg.models.normalized import Normalized as Normalized
@@ -84,6 +85,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "lraspp": LRASPP,
     "manet": MANet,
     "inception_unet": InceptionUNet,
+    "msga": MSGA,
     "multiresunet": MultiResUNet,
     "nonlocal_unet": NonLocalUNet,
     "pan": PAN,

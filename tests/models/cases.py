@@ -121,6 +121,9 @@ CASES: dict[str, Case] = {
     "lraspp": Case({"width": 4}, encoders=PLAIN),
     "manet": Case({"widths": (6, 4), "position_width": 2, "reduction": 1}, encoders=PLAIN),
     "inception_unet": Case({"widths": (4, 6), "dropouts": (0.1,)}),
+    "msga": Case(
+        {"width": 4, "scales": 1, "stacks": 1, "reduction": 2, "encoder": Plain((4,), convs=1)}
+    ),
     "multiresunet": Case({"widths": (4, 6)}),
     "nonlocal_unet": Case({"widths": (4, 6), "attention": "whole"}),
     "pan": Case({"width": 4}, encoders=PLAIN, sizes=((1, 1), (7, 90))),
