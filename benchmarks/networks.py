@@ -44,6 +44,8 @@ SPECIAL = {
         channels=1,
         classes=2,
     ),
+    "kinet": Row("kinet", cpu=(1, 128, 128), gpu=(4, 128, 128), smoke=(1, 8, 8)),
+    "kiunet": Row("kiunet", cpu=(1, 128, 128), gpu=(4, 128, 128), smoke=(1, 8, 8)),
     "unet_2015": Row("unet_2015", cpu=(1, 572, 572), gpu=(8, 572, 572), channels=1, classes=2),
 }
 """Rows whose images, classes or fields are others than those of most."""

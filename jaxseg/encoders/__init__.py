@@ -17,6 +17,7 @@ from jaxseg.encoders.alexnet import AlexNet
 from jaxseg.encoders.classifier import Classifier, classifier
 from jaxseg.encoders.densenet import DenseNet
 from jaxseg.encoders.efficientnet_lite import EfficientNetLite
+from jaxseg.encoders.espnet import ESPNetC
 from jaxseg.encoders.mit import MiT
 from jaxseg.encoders.mobilenet_v2 import MobileNetV2
 from jaxseg.encoders.mobilenet_v3 import MobileNetV3
@@ -53,6 +54,7 @@ ENCODERS: dict[str, Callable[..., nn.Module]] = {
     "mobilenet_v2": MobileNetV2,
     "mobilenet_v3_large": MobileNetV3,
     "efficientnet_lite0": EfficientNetLite,
+    "espnet_c": ESPNetC,
     "mit_b0": MiT,
     "mit_b1": functools.partial(MiT, widths=_MIT),
     "mit_b2": functools.partial(MiT, widths=_MIT, blocks=(3, 4, 6, 3)),
@@ -82,6 +84,7 @@ __all__ = [
     "DenseNet",
     "AlexNet",
     "EfficientNetLite",
+    "ESPNetC",
     "MobileNetV2",
     "MobileNetV3",
     "Plain",

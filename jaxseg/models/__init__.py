@@ -23,6 +23,8 @@ from jaxseg.models.deeplab_v2 import DeepLabV2
 from jaxseg.models.deeplab_v3 import DeepLabV3
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus
 from jaxseg.models.dense_unet import DenseUNet
+from jaxseg.models.enet import ENet
+from jaxseg.models.espnet import ESPNet
 from jaxseg.models.fc_densenet import FCDenseNet
 from jaxseg.models.fc_resnet import FCResNet
 from jaxseg.models.fcn import FCN
@@ -30,11 +32,15 @@ from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
 from jaxseg.models.hdc_duc import HDCDUC
 from jaxseg.models.inception_unet import InceptionUNet
+from jaxseg.models.kinet import KiNet
+from jaxseg.models.kiunet import KiUNet
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.lraspp import LRASPP
 from jaxseg.models.manet import MANet
 from jaxseg.models.msga import MSGA
 from jaxseg.models.multiresunet import MultiResUNet
+from jaxseg.models.nas_unet import Genotype as Genotype
+from jaxseg.models.nas_unet import NASUNet
 from jaxseg.models.nonlocal_unet import NonLocalUNet
 from jaxseg.models.normalized import Normalized as Normalized
 from jaxseg.models.pan import PAN
@@ -63,6 +69,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "danet": DANet,
     "deconvnet": DeconvNet,
     "dense_unet": DenseUNet,
+    "enet": ENet,
+    "espnet": ESPNet,
+    "espnet_c": functools.partial(ESPNet, decoder="none"),
     "fc_densenet56": functools.partial(FCDenseNet, layers=(4,) * 6, growth=12),
     "fc_densenet67": functools.partial(FCDenseNet, layers=(5,) * 6),
     "fc_densenet103": FCDenseNet,
@@ -81,12 +90,15 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "hdc_duc": HDCDUC,
     "segnet": SegNet,
     "segnet_basic": SegNetBasic,
+    "kinet": KiNet,
+    "kiunet": KiUNet,
     "linknet": LinkNet,
     "lraspp": LRASPP,
     "manet": MANet,
     "inception_unet": InceptionUNet,
     "msga": MSGA,
     "multiresunet": MultiResUNet,
+    "nas_unet": NASUNet,
     "nonlocal_unet": NonLocalUNet,
     "pan": PAN,
     "pspnet": PSPNet,

@@ -8,6 +8,7 @@ from jaxseg.encoders import (
     AlignedXception,
     DenseNet,
     EfficientNetLite,
+    ESPNetC,
     MiT,
     MobileNetV2,
     MobileNetV3,
@@ -37,6 +38,7 @@ TINY: dict[str, nn.Module] = {
     "efficientnet_lite": EfficientNetLite(
         ((3, 1, 4, 1, 1), (3, 2, 4, 1, 2), (5, 2, 6, 2, 2)), width=4
     ),
+    "espnet": ESPNetC((4, 3, 6), depths=(1, 1)),
     "mit": MiT((4, 6), blocks=(1, 2), heads=(1, 2), reductions=(2, 1), expansion=2),
     "densenet": DenseNet((1, 2), growth=2, width=4, bottleneck=2),
     "xception": Xception(entry=(2, 4, 6), middle=1, exit=(6, 8, 8)),

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from jaxseg.encoders import Plain, ResNet
+from jaxseg.encoders import ESPNetC, Plain, ResNet
 from jaxseg.layers import CBAM
-from jaxseg.models import UNet, create
+from jaxseg.models import Genotype, UNet, create
 
 CHANNELS, CLASSES = 2, 3
 
@@ -47,6 +47,10 @@ DILATED = {"resnet": {"encoder": ResNet(10, width=4, output_stride=16)}}
 
 TIRAMISU = Case({"layers": (1, 2, 1), "growth": 4, "first": 6})
 FCN_2015 = Case({"width": 4, "hidden": 6}, volume=None)
+
+SMALL = Genotype(
+    down=(("down_conv", 0), ("down_dep_conv", 1)), up=(("identity", 0), ("up_conv", 1))
+)
 
 CASES: dict[str, Case] = {
     "aspp_nonlocal": Case(
@@ -93,6 +97,14 @@ CASES: dict[str, Case] = {
     "danet": Case({"width": 8, "reduction": 4}, encoders=PLAIN),
     "deconvnet": FCN_2015._replace(unpools=True),
     "dense_unet": Case({"layers": (1, 2, 1, 1), "growth": 4, "first": 6, "widths": (6, 5)}),
+    "enet": Case(
+        {"widths": (8, 8, 16), "blocks": 0, "middles": ("asymmetric",)},
+        sizes=((1, 1), (7, 30)),
+        volume=None,
+        unpools=True,
+    ),
+    "espnet": Case({"encoder": ESPNetC((4, 5, 6), depths=(1, 0))}),
+    "espnet_c": Case({"encoder": ESPNetC((4, 5), depths=(1,))}),
     "fc_densenet56": TIRAMISU,
     "fc_densenet67": TIRAMISU,
     "fc_densenet103": TIRAMISU,
@@ -117,6 +129,10 @@ CASES: dict[str, Case] = {
     "segnet": Case({"width": 4}, volume=None, unpools=True),
     "segnet_basic": Case({"widths": (4, 6, 8, 6)}, volume=None, unpools=True),
     "fpn": Case({"width": 8, "branch_width": 4}, encoders=PLAIN),
+    "kinet": Case({"widths": (4, 6)}, size=(9, 14), sizes=((1, 1), (7, 30))),
+    "kiunet": Case(  # one layer a branch; three are held to the authors' numbers
+        {"widths": (4,), "last_width": 3}, size=(9, 14), sizes=((1, 1), (7, 30))
+    ),
     "linknet": Case({"width": 4, "encoder": Plain((4, 4, 4, 4, 4), convs=1)}),
     "lraspp": Case({"width": 4}, encoders=PLAIN),
     "manet": Case({"widths": (6, 4), "position_width": 2, "reduction": 1}, encoders=PLAIN),
@@ -125,6 +141,7 @@ CASES: dict[str, Case] = {
         {"width": 4, "scales": 1, "stacks": 1, "reduction": 2, "encoder": Plain((4,), convs=1)}
     ),
     "multiresunet": Case({"widths": (4, 6)}),
+    "nas_unet": Case({"width": 4, "depth": 1, "genotype": SMALL}),
     "nonlocal_unet": Case({"widths": (4, 6), "attention": "whole"}),
     "pan": Case({"width": 4}, encoders=PLAIN, sizes=((1, 1), (7, 90))),
     "pspnet": Case(

@@ -15,6 +15,7 @@ ALONE = (
     "wide_resnet101_2",
     "mobilenet_v3_large",
     "efficientnet_lite0",
+    "espnet_c",
     *(f"mit_b{i}" for i in range(6)),
     "xception41",
     "xception65",
@@ -60,6 +61,13 @@ NETWORKS: dict[str, Row] = {
     "fcn/FCN8s": ("fcn8s", LEARNT),
     "fcn/FCN8sAtOnce": ("fcn8s_at_once", LEARNT),
     "fcn/FCN-AlexNet": ("fcn_alexnet", LEARNT),
+    **{
+        f"enet/davidtvs/{size}": ("enet", {"form": "davidtvs"})
+        for size in (
+            *("11cls/360x480", "12cls/360x480", "19cls/512x1024", "20cls/512x1024"),
+            "21cls/512x512",
+        )
+    },
     **{
         f"fcdensenet/FCDenseNet{theirs}/{classes}cls": (f"fc_densenet{ours}", {})
         for theirs, ours in ((57, 56), (67, 67), (103, 103))
@@ -142,7 +150,7 @@ LOGITS_ONLY = r"pspnet/.*"
 """Counts whose MACs leave auxiliary heads out: these did not run there, as in evaluation."""
 
 LEFT_OUT: tuple[tuple[str, str], ...] = (
-    (r"(enet|erfnet|bisenet|fastscnn)/.*", "a compact network, of the next issues or of none"),
+    (r"(erfnet|bisenet|fastscnn)/.*", "compact networks that are not in our list"),
     (r"unet/milesial/.*", "GPL code's form: a bias before each norm, or halved by bilinear"),
     (r"encoder/timm/resnet(50|101)c", "a deep stem of half the width, which is none of ours"),
     (r"encoder/timm/resnet50d", "average pooling in shortcuts, which is none of our encoders'"),
