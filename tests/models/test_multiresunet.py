@@ -88,6 +88,13 @@ def test_it_gives_the_numbers_of_the_authors_keras_code(shared):
     peers.check_output(np.asarray(out).reshape(-1), known["outputs"][0], 1e-3)
 
 
+def test_its_torch_form_gives_the_numbers_and_has_the_cost_of_the_authors_port(shared):
+    model, facts = MultiResUNet(2, form="torch"), shared / "facts"
+    names = model.names["nibtehaz/MultiResUNet"]
+    peers.check_fingerprint(facts, "multires/torch", model, names, tolerance=2e-3)
+    check_cost(facts, "multires/torch_2d_3ch", model)
+
+
 @pytest.mark.parametrize("rank", [2, 3])
 def test_it_has_the_parameters_of_the_authors(shared, rank: int):
     check_cost(shared / "facts", f"keras/MultiResUNet_{rank}d", MultiResUNet(1))
