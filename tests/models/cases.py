@@ -63,7 +63,7 @@ CASES: dict[str, Case] = {
             "encoder": Plain((4, 4, 4, 4, 4), convs=1),
         },
     ),
-    "attention_unet": Case({"widths": (4, 6, 8)}),
+    "attention_unet": Case({"widths": (4, 6, 8), "form": "single"}),
     "autofocus": Case(
         {"widths": (3, 4), "rates": (1, 2), "adaptive": 2, "aspp_width": 4},
         size=(19, 24),

@@ -36,7 +36,7 @@ LIBRARIES = {
 )
 def test_its_numbers_are_those_of_each_code(shared, name, model):
     names = model.names[LIBRARIES[name.split("/")[0]]]
-    peers.check_fingerprint(shared / "facts", name, model, names, tolerance=1e-3)
+    peers.check_fingerprint(shared / "facts", name, model, names, tolerance=1e-4)
 
 
 def test_it_agrees_with_monai_at_fewer_levels(shared):
@@ -66,7 +66,6 @@ def test_it_costs_what_each_code_does(shared, name, model):
     ("form", "gates"),
     [
         ("multi", {"level1_gate1": 8, "level1_gate2": 8}),
-        ("single", {"level1_gate1": 8}),
         ("community", {"level0_gate": 16, "level1_gate": 8}),
         ("monai", {"level0_gate": 16, "level1_gate": 8}),
     ],

@@ -3,13 +3,16 @@
 The numbers of the blocks by themselves: tests/layers/test_attention_released.py.
 """
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg import config
 from jaxseg.encoders import Plain
-from jaxseg.layers import ConcurrentExcitation, SpatialExcitation, SqueezeExcitation
+from jaxseg.layers import CBAM, ConcurrentExcitation, SpatialExcitation, SqueezeExcitation
 from jaxseg.models import SCSEUNet, UNet, create
 from tests.models import peers
 from tests.models.blocks import Block
@@ -62,23 +65,37 @@ def test_a_block_of_any_kind_ends_every_level(block, parts):
         assert found == {f"level{level}_recalibration": parts for level in levels}
 
 
+def test_any_unet_takes_a_block_on_the_command_line():
+    path = Path(__file__).parents[2] / "configs" / "unet_dsb2018.py"
+    words = ["recalibration=SpatialExcitation()", "encoder.recalibration=CBAM(reduction=4)"]
+    model = config.read(path, [f"recipe.model.{word}" for word in words]).recipe.model
+    assert model.recalibration == SpatialExcitation()
+    assert model.encoder.recalibration == CBAM(4)
+    params = jax.eval_shape(lambda: variables(model.clone(encoder=Plain((4, 6)))))["params"]
+    assert "squeeze" in params["decoder"]["level0_recalibration"]
+
+
 def test_blocks_that_add_to_one_leave_the_unet():
-    model = SCSEUNet(3, widths=(4, 6), recalibration=ADD)
-    v = variables(model)
-    for side in ("encoder", "decoder"):  # both kinds of weights are a half
-        part = v["params"][side]
-        v["params"][side] = {
-            name: jax.tree.map(jnp.zeros_like, p) if "recalibration" in name else p
-            for name, p in part.items()
-        }
+    model, random = SCSEUNet(3, widths=(4, 6), recalibration=ADD), np.random.default_rng(0)
+
+    def drawn(path, leaf):  # zeros in a block: both kinds of weights are a half
+        zero = any("recalibration" in entry.key for entry in path)
+        return np.zeros(leaf.shape, "f4") if zero else random.random(leaf.shape, "f4") + 0.1
+
+    shapes = jax.eval_shape(lambda: variables(model))
+    v = jax.tree_util.tree_map_with_path(drawn, shapes)
     plain = {
         kind: {
-            side: {n: p for n, p in part.items() if "recalibration" not in n}
+            side: {name: p for name, p in part.items() if "recalibration" not in name}
             for side, part in tree.items()
         }
         for kind, tree in v.items()
     }
-    x = jax.random.normal(jax.random.key(1), (1, 7, 8, 2))
-    weighed = model.apply(v, x, train=False).logits
-    wanted = UNet(3, encoder=Plain((4, 6))).apply(plain, x, train=False).logits
-    np.testing.assert_allclose(weighed, wanted, atol=1e-5)
+
+    @jax.jit
+    def both(v, plain, x):
+        unet = UNet(3, encoder=Plain((4, 6)))
+        return [net.apply(w, x, train=False).logits for net, w in ((model, v), (unet, plain))]
+
+    weighed, wanted = both(v, plain, random.random((1, 7, 8, 2), "f4"))
+    np.testing.assert_allclose(weighed, wanted, rtol=1e-5)
