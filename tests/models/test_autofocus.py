@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxseg.attention import attention_maps
 from jaxseg.errors import UserError
 from jaxseg.models.autofocus import Autofocus, AutofocusConv
 from tests.models import peers
@@ -50,6 +51,17 @@ def test_where_one_rate_has_all_attention_the_layer_is_the_convolution_of_that_r
         dimension_numbers=("NHWC", "HWIO", "NHWC") if rank == 2 else ("NDHWC", "DHWIO", "NDHWC"),
     )
     np.testing.assert_allclose(y, dilated / np.sqrt(1 + 1e-5), atol=1e-5)
+
+
+def test_the_shares_of_the_rates_can_be_read_out_by_name():
+    model, x = Autofocus(2, adaptive=3, widths=(2, 4, 4), rates=(1, 2)), jnp.zeros((1, 13, 14, 1))
+    made = jax.eval_shape(lambda x: model.init(KEY, x, train=False), x)
+    maps = jax.eval_shape(lambda v, x: attention_maps(model, v, x), made, x)
+    assert {name: shares.shape for name, shares in maps.items()} == {
+        "block1_conv2": (1, 5, 6, 2),
+        "block2_conv1": (1, 3, 4, 2),
+        "block2_conv2": (1, 1, 2, 2),
+    }
 
 
 def test_attention_moves_by_its_own_parameters_and_not_the_features_before_it():

@@ -1,5 +1,6 @@
 """FC-ResNet: numbers of an independent form and the authors' counts; normalizers before others."""
 
+import json
 from pathlib import Path
 
 import flax.linen as nn
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg import cost
+from jaxseg import cost, record
 from jaxseg.encoders import Plain
 from jaxseg.errors import UserError
 from jaxseg.models import Autofocus, Normalized, UNet, UNet2015
@@ -88,6 +89,11 @@ def test_a_normalizer_in_front_of_any_network_is_that_network_of_the_new_image()
 
     ours, wanted = run(x)
     np.testing.assert_allclose(ours.logits, wanted.logits, rtol=1e-5, atol=1e-6)
+
+
+def test_a_normalized_network_stands_in_a_config():
+    both = Normalized(TINY)
+    assert record.from_json(json.loads(json.dumps(record.to_json(both)))) == both
 
 
 def test_a_normalized_network_says_what_the_network_says():
