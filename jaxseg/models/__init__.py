@@ -25,6 +25,7 @@ from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus
 from jaxseg.models.dense_unet import DenseUNet
 from jaxseg.models.enet import ENet
 from jaxseg.models.espnet import ESPNet
+from jaxseg.models.espnet_v2 import ESPNetV2
 from jaxseg.models.fc_densenet import FCDenseNet
 from jaxseg.models.fc_resnet import FCResNet
 from jaxseg.models.fcn import FCN
@@ -72,6 +73,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "enet": ENet,
     "espnet": ESPNet,
     "espnet_c": functools.partial(ESPNet, decoder="none"),
+    "espnet_v2": ESPNetV2,
     "fc_densenet56": functools.partial(FCDenseNet, layers=(4,) * 6, growth=12),
     "fc_densenet67": functools.partial(FCDenseNet, layers=(5,) * 6),
     "fc_densenet103": FCDenseNet,

@@ -105,6 +105,9 @@ CASES: dict[str, Case] = {
     ),
     "espnet": Case({"encoder": ESPNetC((4, 5, 6), depths=(1, 0))}),
     "espnet_c": Case({"encoder": ESPNetC((4, 5), depths=(1,))}),
+    "espnet_v2": Case(
+        {"widths": (2, 4, 6), "depths": (0, 0), "branches": 1, "pools": 1}, sizes=((7, 30),)
+    ),
     "fc_densenet56": TIRAMISU,
     "fc_densenet67": TIRAMISU,
     "fc_densenet103": TIRAMISU,
