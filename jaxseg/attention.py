@@ -50,8 +50,9 @@ def attention_maps(
     found = sown(variables, image, side)
     if not found:
         raise UserError(
-            f"{type(model).__name__} has no attention maps; networks that have some are "
-            "attention_unet, scse_unet, danet and manet, among others"
+            f"{type(model).__name__} has no attention maps with the fields that it has here; "
+            "networks that have some by default are attention_unet, scse_unet, danet and manet, "
+            "among others"
         )
     return found
 

@@ -16,7 +16,7 @@ from typing import Any
 import flax.linen as nn
 from beartype.door import is_bearable
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
 
 
 @functools.cache
@@ -72,6 +72,32 @@ def check_own(node: Any, dotted: str = "") -> None:
     for name, value in children(node).items():
         if not fits(value, wanted[name]):
             raise misfit(f"{dotted}{name}", value, wanted[name])
+    if isinstance(node, nn.Module):
+        _check_sizes(node, dotted)
+
+
+SIZES = ("width", "widths", "reduction", "heads", "scales", "bins", "rates")
+"""How the fields of networks end that hold sizes, each at least 1, or some of them."""
+
+
+def _check_sizes(module: nn.Module, dotted: str) -> None:
+    """Refuse sizes below 1, and counts below 0; what a class has by default is always right."""
+    for name, value in children(module).items():
+        default = getattr(type(module), name, None)
+        if value == default:
+            continue
+        size = name.rpartition("_")[2] in SIZES
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(n, int) for n in numbers):
+            continue
+        if size:
+            held = bool(numbers) and min(numbers) >= 1
+            require(held, f"{dotted}{name}", value, "at least 1" if numbers != () else _SOME)
+        elif not (isinstance(default, int) and default < 0):  # a place, counted from the end
+            require(min(numbers, default=0) >= 0, f"{dotted}{name}", value, "at least 0")
+
+
+_SOME = "one number or more, each at least 1"
 
 
 def fits(value: Any, hint: Any) -> bool:

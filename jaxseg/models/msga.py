@@ -33,12 +33,13 @@ Attention = Literal["position", "channel"]
 class MSGA(nn.Module):
     """Features of all scales, each attended to twice, guided by what all of them say together.
 
-    The last ``scales`` features of the encoder are reduced to ``width`` and enlarged to the finest
-    one's size; three convolutions fuse them. For each scale, position and channel attention of
-    [scale, fused] are added and multiplied by what a semantic module, shared by the scales, decodes
-    of the same. With two ``stacks``, the second does so again with the fused map weighted by the
-    first. Logits are the mean of the last stack's; ``auxiliary`` holds the logits of each scale
-    after that, then those of the reduced features, finest first, of the image's size.
+    The last ``scales`` features of the encoder (all, where it has fewer) are reduced to ``width``
+    and enlarged to the finest one's size; three convolutions fuse them. For each scale, position
+    and channel attention of [scale, fused] are added and multiplied by what a semantic module,
+    shared by the scales, decodes of the same. With two ``stacks``, the second does so again
+    with the fused map weighted by the first. Logits are the mean of the last stack's;
+    ``auxiliary`` holds the logits of each scale after that, then those of the reduced features,
+    finest first, of the image's size.
 
     ``extra`` has a number an image for `recipes.Guided`: ``semantic``, the mean square of the
     difference between the two stacks' codes of a scale, summed over the scales (0 of one stack);

@@ -16,13 +16,21 @@ CASES = {
     "models.create('pan', num_classes=2, encoder=encoders.ResNet(18, output_stride=7))": (
         "pan.encoder.output_stride=7: expected Literal[8, 16, 32]"
     ),
+    "models.create('kinet', num_classes=2, widths=())": "kinet.widths=(): must be one number or",
+    "models.create('unet_3plus', num_classes=2, branch_width=0)": "branch_width=0: must be",
+    "models.create('attention_unet', num_classes=2, widths=(0, 4))": "widths=(0, 4): must be at l",
+    "models.create('danet', num_classes=2, reduction=0)": "danet.reduction=0: must be at least 1",
+    "models.create('r2unet', num_classes=2, steps=-1)": "r2unet.steps=-1: must be at least 0",
+    "models.create('msga', num_classes=2, scales=0)": "msga.scales=0: must be at least 1",
+    "models.create('cbam_unet', num_classes=2, recalibration=layers.CBAM(0))": "recalibration.redu",
+    "models.create('pspnet', num_classes=2, feature=-3).feature": "-3",
     "encoders.create('resnet18', output_stride=12)": "resnet18.output_stride=12: expected Literal",
     "encoders.create('resnet18', output_strides=8)": "the nearest is 'output_stride'",
 }
 
 CODE = """
 import json
-from jaxseg import encoders, models
+from jaxseg import encoders, layers, models
 from jaxseg.errors import UserError
 said = []
 for call in {calls!r}:
