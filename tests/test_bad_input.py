@@ -245,6 +245,7 @@ def test_a_file_that_turns_bad_while_training_loses_no_step(
         ("recipe.optimizer.learning_rate.peak=-1.0", "peak=-1.0"),
         ("recipe.model.encoder.widths=()", "widths=(): must be one number or more"),
         ("recipe.model.encoder.widths=(-4,8)", "encoder.widths=(-4, 8): must be at least 1"),
+        ("recipe.model.centre=(0,)", "recipe: the network"),
         ("recipe.model.dropout=2.0", "recipe.model.dropout=2.0"),
         ("recipe.model.dtype=bfloat16", "set recipe.dtype"),
         ("recipe.model.num_classes=3", "data.dataset has 2 classes"),
