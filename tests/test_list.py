@@ -25,7 +25,7 @@ def test_everything_is_there_by_the_name_that_is_typed():
         assert names[kind] == [cls.__name__ for cls in table.values()]
     assert set(names["metrics"]) == {*SCORES, *MORE, *CASE_SCORES}
     assert names["schedules"] == ["Constant", "Poly", "Cosine", "Exponential"]
-    assert names["recipes"] == ["Supervised"]
+    assert names["recipes"] == ["Guided", "Supervised"]
 
 
 def test_fields_have_types_and_defaults_and_those_of_an_entry_precede():
