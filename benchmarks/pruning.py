@@ -5,10 +5,10 @@
 The table of the paper on nuclei (DSB 2018): parameters, MACs, measured time an image, and IoU of L1
 to L4, *embedded* (one network with deep supervision, pruned after training, as
 `jaxseg.compress` does) and *isolated* (each level trained alone, by the same recipe). ``cpu`` is
-a quarter of the paper's widths and 1,000 steps, five trainings in about 30 minutes on two cores,
-with batch norm and Adam at 2e-3 in half a cosine, which so few steps need. ``gpu`` is the paper's
-network and recipe; ``smoke`` two steps on generated nuclei. Prints a JSON line a network and the
-table at the end.
+a quarter of the paper's widths and 1,000 steps, five trainings, 33 minutes of CPU time on two
+cores, with batch norm and Adam at 2e-3 in half a cosine, which so few steps need. ``gpu`` is the
+paper's network and recipe; ``smoke`` two steps on generated nuclei. Prints a JSON line a network
+and the table at the end.
 """
 
 import contextlib
