@@ -142,7 +142,7 @@ def theirs(case: Case, variables: Any, worker: Worker) -> dict[str, np.ndarray]:
     keys = worker.ask(do="keys", network=case.network, fields=dict(case.fields))["keys"]
     return {
         key: np.ascontiguousarray(
-            convert.laid_back(flat.pop(convert.place(key, shape, names)), key, shape, names)
+            convert.laid_back(flat.pop(convert.place(key, shape, names)), key, names)
         )
         for key, shape in keys
     }

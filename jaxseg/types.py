@@ -117,9 +117,13 @@ Names = Mapping[str, tuple[tuple[str, str], ...]]
 A pair is a pattern (`re.fullmatch`) of a place in the library's ``state_dict``, without the leaf,
 and what ours is called, dots between names; the first that fits counts. A convolution or a norm
 lies in ``conv`` or ``norm`` below it, unless the name ends in ``!``; or in ``~``, a transposed
-convolution, whose weight is ``[in, out, ...]`` there; what comes after an ``@`` is the parameter
-itself, such as the slope of a PReLU. A network's table need not speak of its
-encoder, which has its own.
+convolution, whose weight is ``[in, out, ...]`` there; or in ``-``, a linear layer there that is a
+convolution of one tap here; what comes after an ``@`` is the parameter
+itself, such as the slope of a PReLU. A network's table need not speak of its encoder, which has its
+own.
+
+Tables are gone both ways, so a pattern has text, groups whose text ours repeats, and ``(?:a|b)``:
+what the convolution is called, and its norm.
 """
 
 

@@ -1,7 +1,8 @@
 """From a key of a ``state_dict`` to the place and the layout of a parameter of ours, and back."""
 
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import flax.linen as nn
 import numpy as np
@@ -14,9 +15,16 @@ PREFIX = {
 """What a library calls the encoder of a network."""
 
 LEAVES = {"running_mean": "mean", "running_var": "var", "bias": "bias"}
+_THEIRS = {ours: theirs for theirs, ours in LEAVES.items()}
+_THEIRS |= {"kernel": "weight", "scale": "weight", "slope": "weight"}
+
+MARKS = "!~-"
+"""What a name of ours may end in: see `jaxseg.types.Names`."""
 
 Table = Sequence[tuple[str, str]]
 """The pairs of one library in a ``names`` of `jaxseg.types.Names`."""
+
+_TOKEN = re.compile(r"\\(?P<escaped>.)|(?P<open>\((?:\?:|\?P<\w+>)?)|(?P<close>\))|(?P<plain>.)")
 
 
 def names_of(model: nn.Module, library: str) -> list[tuple[str, str]]:
@@ -30,25 +38,29 @@ def names_of(model: nn.Module, library: str) -> list[tuple[str, str]]:
     of_encoder = getattr(getattr(model, "encoder", None), "names", {})
     prefix = PREFIX.get(library, "encoder")
     for pattern, name in of_encoder.get(library) or of_encoder.get("torchvision", ()):
-        names.append((rf"{prefix}\.(?:{pattern})", f"encoder.{name}"))
+        names.append((rf"{prefix}\.{pattern}", f"encoder.{name}"))
     return names
 
 
 def place(key: str, shape: Sequence[int], names: Table) -> tuple[str, ...]:
-    """Where a key of the ``state_dict`` stands in our variables, the collection first.
-
-    The first pattern that fits the whole place says where its module is; a module of a convolution
-    or a norm gets ``conv`` or ``norm`` below it, unless the name ends in ``!`` or ``~``, or in the
-    leaf itself after an ``@``.
-    """
+    """Where a key of the ``state_dict`` stands in our variables, the collection first."""
     leaf, ours = key.rsplit(".", 1)[1], _named(key, names)
     if "@" in ours:
         ours, leaf = ours.split("@")
         return ("params", *ours.split("."), leaf)
     kind = "batch_stats" if leaf.startswith("running") else "params"
     leaf = LEAVES.get(leaf) or ("kernel" if len(shape) > 1 else "scale")
-    part = [] if ours.endswith(("!", "~")) else ["conv" if leaf == "kernel" else "norm"]
-    return (kind, *ours.rstrip("!~").split("."), *part, leaf)
+    part = [] if ours.endswith(tuple(MARKS)) else ["conv" if leaf == "kernel" else "norm"]
+    return (kind, *ours.rstrip(MARKS).split("."), *part, leaf)
+
+
+def key_of(place_of: Sequence[str], names: Table) -> str | None:
+    """The key whose `place` this is, or None where the peer has no such parameter."""
+    shape = (1, 1) if place_of[-1] == "kernel" else (1,)
+    for key in _keys(place_of, names):
+        if place(key, shape, names) == tuple(place_of):
+            return key
+    return None
 
 
 def laid_out(value: np.ndarray, key: str, names: Table) -> np.ndarray:
@@ -59,23 +71,106 @@ def laid_out(value: np.ndarray, key: str, names: Table) -> np.ndarray:
     return value.transpose(*range(2, value.ndim), *channels)
 
 
-def laid_back(value: np.ndarray, key: str, shape: Sequence[int], names: Table) -> np.ndarray:
-    """Ours in the layout of the peer's ``shape``: `laid_out` the other way.
+def laid_back(value: np.ndarray, key: str, names: Table) -> np.ndarray:
+    """Ours in the peer's layout: `laid_out` the other way.
 
-    A linear layer there may be a convolution of one tap here.
+    Where the name says ``-`` it is a linear layer there, and a convolution of one tap here.
     """
-    if len(shape) < 2:
-        return value.reshape(shape)
-    rank = len(shape) - 2
-    value = value.reshape(value.shape[value.ndim - len(shape) :])
-    turned = _named(key, names).endswith("~")
-    channels = (rank, rank + 1) if turned else (rank + 1, rank)
-    value = value.transpose(*channels, *range(rank))
-    if value.shape != tuple(shape):
-        raise ValueError(f"{key}: {value.shape} here, {tuple(shape)} there")
-    return value
+    if value.ndim < 2:
+        return value
+    name = _named(key, names)
+    if name.endswith("-"):
+        value = value.reshape(value.shape[-2:])
+    rank = value.ndim - 2
+    channels = (rank, rank + 1) if name.endswith("~") else (rank + 1, rank)
+    return value.transpose(*channels, *range(rank))
 
 
 def _named(key: str, names: Table) -> str:
     where = key.rsplit(".", 1)[0]
     return next((re.sub(f"^{p}$", n, where) for p, n in names if re.fullmatch(p, where)), where)
+
+
+# --- the other way --------------------------------------------------------------------------------
+
+
+def _keys(place_of: Sequence[str], names: Table) -> Iterator[str]:
+    """Keys that may have this place, by the rows in their order."""
+    _, *modules, leaf = place_of
+    part = modules[-1] if modules and modules[-1] in ("conv", "norm") else ""
+    theirs = _THEIRS.get(leaf, leaf)
+    for pattern, name in names:
+        ours, _, parameter = name.rstrip(MARKS).partition("@")
+        if parameter and parameter != leaf:
+            continue
+        whole = parameter or name.endswith(tuple(MARKS))
+        where = ".".join(modules if whole else modules[:-1])
+        if not whole and not part:
+            continue
+        pieces = _pieces(pattern)
+        if found := re.fullmatch(_template(ours, pieces), where):
+            yield f"{_written(pieces, found, part)}.{theirs}"
+    if part:  # a place without a row has its name there too
+        yield f"{'.'.join(modules[:-1])}.{theirs}"
+
+
+@functools.cache
+def _pieces(pattern: str) -> list[tuple[str, str]]:
+    """A pattern in its parts: ("text", as it stands), ("choice", "a|b"), ("group", its pattern).
+
+    Patterns that say more than these cannot be gone back: ValueError.
+    """
+    pieces: list[tuple[str, str]] = []
+    start, depth, kind = 0, 0, ""
+    for token in _TOKEN.finditer(pattern):
+        if token["open"]:
+            if depth == 0:
+                start, kind = token.end(), token["open"]
+            elif not token["open"].startswith("(?:"):
+                raise ValueError(f"{pattern}: a group within a group")
+            depth += 1
+        elif token["close"]:
+            depth -= 1
+            if depth == 0:
+                inside = pattern[start : token.start()]
+                pieces.append(("choice" if kind == "(?:" else f"group{kind[3:-1]}", inside))
+        elif depth == 0:
+            text = token["escaped"] or token["plain"]
+            if (token["escaped"] or "").isalnum() or (token["plain"] or "") in [*"[]*+?|^$"]:
+                raise ValueError(f"{pattern}: {token[0]} has no text of its own")
+            pieces.append(("text", text))
+    return pieces
+
+
+def _template(ours: str, pieces: Sequence[tuple[str, str]]) -> str:
+    """A pattern of our places, whose groups are those of theirs."""
+    groups = [(kind[5:], inside) for kind, inside in pieces if kind.startswith("group")]
+    used: set[int] = set()
+
+    def group(match: re.Match[str]) -> str:
+        names = [name for name, _ in groups]
+        number = int(match[1]) if match[1] else names.index(match[2]) + 1
+        if number in used:
+            return f"(?P=g{number})"
+        used.add(number)
+        return f"(?P<g{number}>{groups[number - 1][1]})"
+
+    text = re.escape(ours).replace(r"\\", "\\")
+    return re.sub(r"\\(\d)|\\g<(\w+)>", group, text)
+
+
+def _written(
+    pieces: Sequence[tuple[str, str]], found: Mapping[str, str] | re.Match[str], part: str
+) -> str:
+    """Their text, where the groups have what was found of ours."""
+    text, number = "", 0
+    for kind, inside in pieces:
+        if kind == "text":
+            text += inside
+        elif kind == "choice":
+            of_conv, of_norm = inside.split("|")
+            text += of_norm if part == "norm" else of_conv
+        else:
+            number += 1
+            text += found[f"g{number}"]
+    return text

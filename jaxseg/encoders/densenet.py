@@ -41,8 +41,10 @@ class DenseNet(nn.Module):
         for block, layers in enumerate(self.layers, start=1):
             for i in range(layers):
                 place, ours = rf"features\.denseblock{block}\.denselayer{i + 1}", f"layer{i}"
-                # files of torchvision say norm.1, its modules norm1
-                pairs.append((rf"{place}\.(norm|conv)\.?(\d)", rf"block{block}.{ours}_\1\2!"))
+                # its modules say norm1, files of its weights norm.1
+                for dot in ("", r"\."):
+                    theirs = rf"{place}\.(norm|conv){dot}(\d)"
+                    pairs.append((theirs, rf"block{block}.{ours}_\1\2!"))
         last = len(self.layers) + 1
         pairs.append((r"features\.transition(\d)\.(norm|conv)", r"transition\1_\2!"))
         pairs.append((rf"features\.norm{last}", "last_norm!"))

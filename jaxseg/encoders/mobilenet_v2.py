@@ -51,8 +51,8 @@ class MobileNetV2(nn.Module):
         """Torchvision's places."""
         blocks = self._blocks()
         pairs = [
-            (r"features\.0\.\d", "stem_conv"),
-            (rf"features\.{len(blocks) + 1}\.\d", "last_conv"),
+            (r"features\.0\.(?:0|1)", "stem_conv"),
+            (rf"features\.{len(blocks) + 1}\.(?:0|1)", "last_conv"),
         ]
         for i, (expansion, *_) in enumerate(blocks, start=1):
             parts, place = ["expand", "depthwise"][expansion == 1 :], rf"features\.{i}\.conv"

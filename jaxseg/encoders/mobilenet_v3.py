@@ -64,8 +64,8 @@ class MobileNetV3(nn.Module):
     def names(self) -> Names:
         """Torchvision's places."""
         pairs = [
-            (r"features\.0\.\d", "stem_conv"),
-            (rf"features\.{len(self.rows) + 1}\.\d", "last_conv"),
+            (r"features\.0\.(?:0|1)", "stem_conv"),
+            (rf"features\.{len(self.rows) + 1}\.(?:0|1)", "last_conv"),
         ]
         before = self.width
         for i, (_, width, channels, squeezed, *_) in enumerate(self.rows, start=1):

@@ -35,7 +35,7 @@ BASIC = (10, 18, 34)
 
 _STAGES = (
     (r"layer(\d)\.(\d+)\.(?:conv|bn)(\d)", r"layer\1_block\2.conv\3"),
-    (r"layer(\d)\.(\d+)\.downsample\.\d", r"layer\1_block\2.shortcut"),
+    (r"layer(\d)\.(\d+)\.downsample\.(?:0|1)", r"layer\1_block\2.shortcut"),
 )
 
 
@@ -57,7 +57,7 @@ class ResNet(nn.Module):
     """
 
     names: ClassVar[Names] = {
-        "torchvision": ((r"(conv|bn)1", "stem_conv"), *_STAGES),
+        "torchvision": ((r"(?:conv|bn)1", "stem_conv"), *_STAGES),
         "semseg": ((r"(?:conv|bn)([123])", r"stem_conv\1"), *_STAGES),
     }
 

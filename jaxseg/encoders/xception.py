@@ -25,7 +25,7 @@ def _names() -> tuple[tuple[str, str], ...]:
     """Timm's places; numbers in ``rep`` count ReLUs, and ``block1`` begins without one."""
     pairs = [
         (r"(?:conv|bn)([12])", r"stem_conv\1"),
-        (r"block(\d+)\.skip(?:bn)?", r"block\1.shortcut"),
+        (r"block(\d+)\.(?:skip|skipbn)", r"block\1.shortcut"),
     ]
     for blocks, before in (("1", 0), (r"\d+", 1)):
         for i in (1, 2, 3):

@@ -35,9 +35,9 @@ class AlignedXception(nn.Module):
 
     names: ClassVar[Names] = {
         "timm": (
-            (r"stem\.0\.(conv|bn)", "stem_conv1"),
-            (r"stem\.1\.(conv|bn)", "stem_conv2"),
-            (r"blocks\.(\d+)\.shortcut\.(conv|bn)", r"block\1.shortcut"),
+            (r"stem\.0\.(?:conv|bn)", "stem_conv1"),
+            (r"stem\.1\.(?:conv|bn)", "stem_conv2"),
+            (r"blocks\.(\d+)\.shortcut\.(?:conv|bn)", r"block\1.shortcut"),
             (r"blocks\.(\d+)\.stack\.conv(\d)\.conv_dw", r"block\1.separable\2.depthwise!"),
             (r"blocks\.(\d+)\.stack\.conv(\d)\.bn_dw", r"block\1.separable\2.depthwise_norm!"),
             (r"blocks\.(\d+)\.stack\.conv(\d)\.conv_pw", r"block\1.separable\2.pointwise!"),

@@ -44,7 +44,7 @@ class CENet(nn.Module):
         "Guzaiwang/CE-Net": (
             (r"first(conv|bn)", "encoder.stem_conv"),
             (r"encoder(\d)\.(\d+)\.(?:conv|bn)(\d)", r"encoder.layer\1_block\2.conv\3"),
-            (r"encoder(\d)\.(\d+)\.downsample\.\d", r"encoder.layer\1_block\2.shortcut"),
+            (r"encoder(\d)\.(\d+)\.downsample\.(?:0|1)", r"encoder.layer\1_block\2.shortcut"),
             (r"dblock\.dilate1", "dac.dilated1!"),
             (r"dblock\.dilate2", "dac.dilated3!"),
             (r"dblock\.dilate3", "dac.dilated5!"),

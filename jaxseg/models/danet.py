@@ -52,13 +52,13 @@ class DANet(nn.Module):
 
     names: ClassVar[Names] = {
         "junfu1115/DANet": (
-            (r"head\.conv5a\.\d", "position_reduce"),
-            (r"head\.conv5c\.\d", "channel_reduce"),
+            (r"head\.conv5a\.(?:0|1)", "position_reduce"),
+            (r"head\.conv5c\.(?:0|1)", "channel_reduce"),
             (r"head\.sa\.(query|key|value)_conv", r"position.\1!"),
             (r"head\.sa", "position@gamma"),
             (r"head\.sc", "channel@gamma"),
-            (r"head\.conv51\.\d", "position_conv"),
-            (r"head\.conv52\.\d", "channel_conv"),
+            (r"head\.conv51\.(?:0|1)", "position_conv"),
+            (r"head\.conv52\.(?:0|1)", "channel_conv"),
             (r"head\.conv6\.1", "position_head!"),
             (r"head\.conv7\.1", "channel_head!"),
             (r"head\.conv8\.1", "head!"),

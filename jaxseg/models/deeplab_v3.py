@@ -25,10 +25,10 @@ from jaxseg.ops import resize
 from jaxseg.types import Names, Paper, Prediction
 
 _ASPP = (
-    (r"convs\.0\.\d", "aspp.pointwise"),
-    (r"convs\.([123])\.\d", r"aspp.dilated\1"),
-    (r"convs\.4\.\d", "aspp.image"),
-    (r"project\.\d", "aspp.projection"),
+    (r"convs\.0\.(?:0|1)", "aspp.pointwise"),
+    (r"convs\.([123])\.(?:0|1)", r"aspp.dilated\1"),
+    (r"convs\.4\.(?:1|2)", "aspp.image"),
+    (r"project\.(?:0|1)", "aspp.projection"),
 )
 
 
@@ -59,9 +59,9 @@ class DeepLabV3(nn.Module):
     names: ClassVar[Names] = {
         "torchvision": (
             *((rf"classifier\.0\.{pattern}", name) for pattern, name in _ASPP),
-            (r"classifier\.[12]", "context_conv1"),
+            (r"classifier\.(?:1|2)", "context_conv1"),
             (r"classifier\.4", "head!"),
-            (r"aux_classifier\.[01]", "auxiliary_conv"),
+            (r"aux_classifier\.(?:0|1)", "auxiliary_conv"),
             (r"aux_classifier\.4", "auxiliary_head!"),
         ),
         "segmentation_models_pytorch": (

@@ -47,16 +47,16 @@ class DeepLabV3Plus(nn.Module):
 
     names: ClassVar[Names] = {
         "segmentation_models_pytorch": (
-            (r"decoder\.aspp\.0\.convs\.0\.\d", "aspp.pointwise"),
+            (r"decoder\.aspp\.0\.convs\.0\.(?:0|1)", "aspp.pointwise"),
             (r"decoder\.aspp\.0\.convs\.([123])\.0\.0", r"aspp.dilated\1.depthwise!"),
             (r"decoder\.aspp\.0\.convs\.([123])\.0\.1", r"aspp.dilated\1.pointwise!"),
             (r"decoder\.aspp\.0\.convs\.([123])\.1", r"aspp.dilated\1.pointwise_norm!"),
-            (r"decoder\.aspp\.0\.convs\.4\.\d", "aspp.image"),
-            (r"decoder\.aspp\.0\.project\.\d", "aspp.projection"),
+            (r"decoder\.aspp\.0\.convs\.4\.(?:1|2)", "aspp.image"),
+            (r"decoder\.aspp\.0\.project\.(?:0|1)", "aspp.projection"),
             (r"decoder\.aspp\.1\.0", "context_conv1.depthwise!"),
             (r"decoder\.aspp\.1\.1", "context_conv1.pointwise!"),
             (r"decoder\.aspp\.2", "context_conv1.pointwise_norm!"),
-            (r"decoder\.block1\.\d", "low_level"),
+            (r"decoder\.block1\.(?:0|1)", "low_level"),
             (r"decoder\.block2\.0\.0", "decoder_conv1.depthwise!"),
             (r"decoder\.block2\.0\.1", "decoder_conv1.pointwise!"),
             (r"decoder\.block2\.1", "decoder_conv1.pointwise_norm!"),

@@ -40,9 +40,9 @@ class FCN(nn.Module):
 
     names: ClassVar[Names] = {
         "torchvision": (
-            (r"classifier\.[01]", "head_conv"),
+            (r"classifier\.(?:0|1)", "head_conv"),
             (r"classifier\.4", "head!"),
-            (r"aux_classifier\.[01]", "auxiliary_conv"),
+            (r"aux_classifier\.(?:0|1)", "auxiliary_conv"),
             (r"aux_classifier\.4", "auxiliary_head!"),
         )
     }

@@ -42,13 +42,13 @@ class FPN(nn.Module):
         "segmentation_models_pytorch": (
             (r"decoder\.p5", "p5_lateral!"),
             (r"decoder\.p(\d)\.skip_conv", r"p\1_lateral!"),
-            (r"decoder\.seg_blocks\.0\.block\.0\.block\.\d", "p5_conv1"),
-            (r"decoder\.seg_blocks\.0\.block\.1\.block\.\d", "p5_conv2"),
-            (r"decoder\.seg_blocks\.0\.block\.2\.block\.\d", "p5_conv3"),
-            (r"decoder\.seg_blocks\.1\.block\.0\.block\.\d", "p4_conv1"),
-            (r"decoder\.seg_blocks\.1\.block\.1\.block\.\d", "p4_conv2"),
-            (r"decoder\.seg_blocks\.2\.block\.0\.block\.\d", "p3_conv1"),
-            (r"decoder\.seg_blocks\.3\.block\.0\.block\.\d", "p2_conv1"),
+            (r"decoder\.seg_blocks\.0\.block\.0\.block\.(?:0|1)", "p5_conv1"),
+            (r"decoder\.seg_blocks\.0\.block\.1\.block\.(?:0|1)", "p5_conv2"),
+            (r"decoder\.seg_blocks\.0\.block\.2\.block\.(?:0|1)", "p5_conv3"),
+            (r"decoder\.seg_blocks\.1\.block\.0\.block\.(?:0|1)", "p4_conv1"),
+            (r"decoder\.seg_blocks\.1\.block\.1\.block\.(?:0|1)", "p4_conv2"),
+            (r"decoder\.seg_blocks\.2\.block\.0\.block\.(?:0|1)", "p3_conv1"),
+            (r"decoder\.seg_blocks\.3\.block\.0\.block\.(?:0|1)", "p2_conv1"),
             (r"segmentation_head\.0", "head!"),
         )
     }

@@ -25,10 +25,10 @@ _BLOCKS = tuple(
     pair
     for i in range(5)
     for pair in (
-        (rf"decoder\.blocks\.{i}\.block\.0\.\d", f"decoder{4 - i}_reduce"),
+        (rf"decoder\.blocks\.{i}\.block\.0\.(?:0|1)", f"decoder{4 - i}_reduce"),
         (rf"decoder\.blocks\.{i}\.block\.1\.0", f"decoder{4 - i}_up~"),
         (rf"decoder\.blocks\.{i}\.block\.1\.1", f"decoder{4 - i}_norm!"),
-        (rf"decoder\.blocks\.{i}\.block\.2\.\d", f"decoder{4 - i}_expand"),
+        (rf"decoder\.blocks\.{i}\.block\.2\.(?:0|1)", f"decoder{4 - i}_expand"),
     )
 )
 

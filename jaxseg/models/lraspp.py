@@ -21,7 +21,7 @@ from jaxseg.ops import crop, mean_over_space, pad_to_least, resize, spread
 from jaxseg.types import Names, Paper, Prediction
 
 HEAD = (
-    (r"classifier\.cbr\.\d", "high_project"),
+    (r"classifier\.cbr\.(?:0|1)", "high_project"),
     (r"classifier\.scale\.1", "gate!"),
     (r"classifier\.(low|high)_classifier", r"\1_head!"),
 )

@@ -39,13 +39,13 @@ _SMP = tuple(
     pair
     for i, place in enumerate(("level4", "level3", "level2", "level1", "level0"))
     for pair in (
-        (rf"decoder\.blocks\.{i}\.hl_conv\.0\.\d", f"{place}_up_conv1"),
-        (rf"decoder\.blocks\.{i}\.hl_conv\.1\.\d", f"{place}_up_conv2"),
+        (rf"decoder\.blocks\.{i}\.hl_conv\.0\.(?:0|1)", f"{place}_up_conv1"),
+        (rf"decoder\.blocks\.{i}\.hl_conv\.1\.(?:0|1)", f"{place}_up_conv2"),
         (rf"decoder\.blocks\.{i}\.SE_ll\.1", f"{place}_skip_reduce!"),
         (rf"decoder\.blocks\.{i}\.SE_ll\.3", f"{place}_skip_expand!"),
         (rf"decoder\.blocks\.{i}\.SE_hl\.1", f"{place}_up_reduce!"),
         (rf"decoder\.blocks\.{i}\.SE_hl\.3", f"{place}_up_expand!"),
-        (rf"decoder\.blocks\.{i}\.conv(\d)\.\d", rf"{place}_conv\1"),
+        (rf"decoder\.blocks\.{i}\.conv(\d)\.(?:0|1)", rf"{place}_conv\1"),
     )
 )
 

@@ -45,10 +45,10 @@ class PSPNet(nn.Module):
     names: ClassVar[Names] = {
         "segmentation_models_pytorch": (
             (r"decoder\.psp\.blocks\.0\.pool\.1\.0", "ppm.bins1.conv!"),
-            (r"decoder\.psp\.blocks\.1\.pool\.1\.\d", "ppm.bins2"),
-            (r"decoder\.psp\.blocks\.2\.pool\.1\.\d", "ppm.bins3"),
-            (r"decoder\.psp\.blocks\.3\.pool\.1\.\d", "ppm.bins6"),
-            (r"decoder\.conv\.\d", "fusion"),
+            (r"decoder\.psp\.blocks\.1\.pool\.1\.(?:0|1)", "ppm.bins2"),
+            (r"decoder\.psp\.blocks\.2\.pool\.1\.(?:0|1)", "ppm.bins3"),
+            (r"decoder\.psp\.blocks\.3\.pool\.1\.(?:0|1)", "ppm.bins6"),
+            (r"decoder\.conv\.(?:0|1)", "fusion"),
             (r"segmentation_head\.0", "head!"),
         )
     }

@@ -37,7 +37,7 @@ def _of_smp() -> tuple[tuple[str, str], ...]:
     rows = []
     for i, level in enumerate((4, 3, 2, 1, 0)):
         block, place = rf"decoder\.blocks\.{i}", f"decoder.level{level}"
-        rows.append((rf"{block}\.conv(\d)\.\d", rf"{place}_conv\1"))
+        rows.append((rf"{block}\.conv(\d)\.(?:0|1)", rf"{place}_conv\1"))
         for theirs, ours in SCSE:
             attention = rf"{block}\.attention"
             for number, name in ((1, f"{place}_joined"), (2, place)):
@@ -80,8 +80,8 @@ class UNet(nn.Module):
     names: ClassVar[Names] = {
         "segmentation_models_pytorch": (
             *_of_smp(),
-            (r"decoder\.center\.0\.\d", "centre_conv1"),
-            (r"decoder\.center\.1\.\d", "centre_conv2"),
+            (r"decoder\.center\.0\.(?:0|1)", "centre_conv1"),
+            (r"decoder\.center\.1\.(?:0|1)", "centre_conv2"),
             (r"segmentation_head\.0", "head!"),
         )
     }

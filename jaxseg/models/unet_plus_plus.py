@@ -33,7 +33,7 @@ Node = tuple[int, int]
 
 SMP = (
     *(
-        (rf"decoder\.blocks\.x_{d}_{n}\.conv(\d)\.\d", rf"node{4 - n}_{n - d + 1}_conv\1")
+        (rf"decoder\.blocks\.x_{d}_{n}\.conv(\d)\.(?:0|1)", rf"node{4 - n}_{n - d + 1}_conv\1")
         for n in range(5)
         for d in range(n + 1)
     ),

@@ -43,16 +43,16 @@ class UPerNet(nn.Module):
         "segmentation_models_pytorch": (
             *((rf"decoder\.feature_norms\.{i}", f"p{2 + i}_norm!") for i in range(4)),
             *(
-                (rf"decoder\.psp\.blocks\.{i}\.1\.\d", f"ppm.bins{bins}")
+                (rf"decoder\.psp\.blocks\.{i}\.1\.(?:0|1)", f"ppm.bins{bins}")
                 for i, bins in enumerate((1, 2, 3, 6))
             ),
-            (r"decoder\.psp\.out_conv\.\d", "p5_conv"),
+            (r"decoder\.psp\.out_conv\.(?:0|1)", "p5_conv"),
             *(
-                (rf"decoder\.fpn_lateral_blocks\.{i}\.conv_norm_relu\.\d", f"p{4 - i}_lateral")
+                (rf"decoder\.fpn_lateral_blocks\.{i}\.conv_norm_relu\.(?:0|1)", f"p{4 - i}_lateral")
                 for i in range(3)
             ),
-            *((rf"decoder\.fpn_conv_blocks\.{i}\.\d", f"p{4 - i}_conv") for i in range(3)),
-            (r"decoder\.fusion_block\.\d", "fusion"),
+            *((rf"decoder\.fpn_conv_blocks\.{i}\.(?:0|1)", f"p{4 - i}_conv") for i in range(3)),
+            (r"decoder\.fusion_block\.(?:0|1)", "fusion"),
             (r"segmentation_head\.0", "head!"),
         )
     }

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from jaxseg.convert import laid_back, laid_out, names_of, place
+from jaxseg.convert.names import key_of
 from jaxseg.encoders import ResNet
 from jaxseg.models import UNet
 
-NAMES = [(r"up\.(\d)", r"level\1_up~"), (r"fc", "hidden!"), (r"conv(\d)", r"block\1")]
+NAMES = [(r"up\.(\d)", r"level\1_up~"), (r"fc", "hidden!"), (r"(?:conv|bn)(\d)", r"block\1")]
 NAMES += [(r"act\.A", "block1_norm@slope")]
 
 
@@ -13,7 +14,7 @@ NAMES += [(r"act\.A", "block1_norm@slope")]
     ("key", "theirs", "place_of", "ours"),
     [
         ("conv2.weight", (5, 3, 2, 4), ("params", "block2", "conv", "kernel"), (2, 4, 3, 5)),
-        ("conv2.running_var", (5,), ("batch_stats", "block2", "norm", "var"), (5,)),
+        ("bn2.running_var", (5,), ("batch_stats", "block2", "norm", "var"), (5,)),
         ("up.1.weight", (5, 3, 2, 2), ("params", "level1_up", "kernel"), (2, 2, 5, 3)),
         ("fc.weight", (7, 6), ("params", "hidden", "kernel"), (6, 7)),
         ("fc.bias", (7,), ("params", "hidden", "bias"), (7,)),
@@ -25,14 +26,14 @@ def test_a_key_has_its_place_and_layout_and_goes_back(key, theirs, place_of, our
     value = np.random.default_rng(0).random(theirs)
     here = laid_out(value, key, NAMES)
     assert here.shape == ours
-    np.testing.assert_array_equal(laid_back(here, key, theirs, NAMES), value)
+    np.testing.assert_array_equal(laid_back(here, key, NAMES), value)
+    assert key_of(place_of, NAMES) == key
 
 
 def test_a_linear_layer_may_be_a_convolution_here():
     value = np.random.default_rng(0).random((1, 1, 6, 7))
-    assert (laid_back(value, "fc.weight", (7, 6), NAMES) == value[0, 0].T).all()
-    with pytest.raises(ValueError, match="fc.weight"):
-        laid_back(value, "fc.weight", (6, 7), NAMES)
+    assert (laid_back(value, "fc.weight", [("fc", "hidden-")]) == value[0, 0].T).all()
+    assert laid_back(value, "fc.weight", [("fc", "hidden!")]).shape == (7, 6, 1, 1)
 
 
 def test_an_encoder_brings_its_own_names():
@@ -41,3 +42,15 @@ def test_an_encoder_brings_its_own_names():
     wanted = ("params", "encoder", "layer2_block1", "conv2", "norm", "scale")
     assert place(key, (4,), names) == wanted
     assert names_of(UNet(2), "monai") == []
+
+
+def test_a_place_that_the_peer_lacks_has_no_key():
+    assert key_of(("params", "block", "conv", "kernel"), [(r"a", "b!")]) == "block.weight"
+    assert key_of(("params", "b", "kernel"), [(r"a", "b!"), (r"b", "c!")]) == "a.weight"
+    assert key_of(("params", "b", "kernel"), [(r"b", "c!")]) is None
+
+
+@pytest.mark.parametrize("pattern", [r"a\.\d", r"a[01]", r"a(b(c))", r"ab?"])
+def test_a_pattern_that_cannot_be_gone_back_is_refused(pattern):
+    with pytest.raises(ValueError, match="no text of its own|a group within a group"):
+        key_of(("params", "x", "kernel"), [(pattern, "x!")])

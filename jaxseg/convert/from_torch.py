@@ -1,0 +1,77 @@
+"""A network of PyTorch's libraries as one of ours that computes the same, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from jaxseg.convert import segmentation_models_pytorch, torchvision
+from jaxseg.convert.built import Builder, build
+from jaxseg.convert.names import names_of
+from jaxseg.convert.weights import emptied, filled, shapes_of
+from jaxseg.errors import UserError, unknown
+
+LIBRARIES: Mapping[str, Mapping[str, Builder]] = {
+    "torchvision.models": torchvision.CLASSIFIERS,
+    "torchvision.models.segmentation": torchvision.SEGMENTATION,
+    "segmentation_models_pytorch": segmentation_models_pytorch.NETWORKS,
+}
+"""What is known of each library, by the name of its builder or class."""
+
+
+def from_torch(
+    library: str, arch: str, kwargs: Mapping[str, Any], state_dict: Mapping[str, Any]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network that computes what ``library``'s ``arch(**kwargs)`` does, with its weights.
+
+    ``state_dict`` are arrays by PyTorch's keys (`jaxseg.convert.read` gives them). Every key is
+    used but ``num_batches_tracked``, of which no output depends; numbers become float32.
+
+    UserError where library, arch or an argument is unknown, where nothing here computes what an
+    argument asks for, and, all in one line, for keys that are missing, not expected, of another
+    shape or not finite.
+    """
+    built = build(_builder(library, arch), arch, kwargs)
+    shapes = shapes_of(built.model, built.channels, built.rank)
+    try:
+        variables = filled(shapes, state_dict, names_of(built.model, library))
+    except UserError as error:
+        raise UserError(f"{library} {arch}: {error}") from error
+    return built.model, variables
+
+
+def to_torch(
+    model: nn.Module, variables: Mapping[str, Any], library: str | None = None
+) -> dict[str, np.ndarray]:
+    """The ``state_dict`` of the peer that computes what ``model`` does: `from_torch` the other way.
+
+    ``library`` None is the first whose keys the model knows for all of its variables. Optimizer
+    and step are no part of it; a norm's ``num_batches_tracked`` is 0.
+
+    UserError where no library, or not that one, has such a network.
+    """
+    tried = [library] if library else _libraries_of(model)
+    lacking: list[str] = []
+    for name in tried:
+        state_dict, missing = emptied(variables, names_of(model, name))
+        if not missing:
+            return state_dict
+        lacking.append(f"{name} has no key for {'/'.join(missing[0])}")
+    of = type(model).__name__
+    raise UserError(f"{of}: no PyTorch library's names fit ({'; '.join(lacking) or 'none known'})")
+
+
+def _builder(library: str, arch: str) -> Builder:
+    if library not in LIBRARIES:
+        raise unknown("no library is called", library, LIBRARIES)
+    known = LIBRARIES[library]
+    if arch not in known:
+        raise unknown(f"{library}: no network is here that is called", arch, known)
+    return known[arch]
+
+
+def _libraries_of(model: nn.Module) -> list[str]:
+    """The libraries of which the network, or else its encoder, has a table."""
+    tables = getattr(model, "names", {}) or getattr(getattr(model, "encoder", None), "names", {})
+    return list(tables)

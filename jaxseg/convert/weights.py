@@ -1,0 +1,99 @@
+"""The numbers of a peer's ``state_dict`` in the variables of a network of ours, and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import numpy as np
+
+from jaxseg.convert.names import Table, key_of, laid_back, laid_out, place
+from jaxseg.errors import UserError
+from jaxseg.types import accepted_size
+
+COUNTER = "num_batches_tracked"
+"""How often a norm's statistics were moved, which PyTorch keeps and computes nothing with."""
+
+SIZE = 64
+"""Pixels a side of the image whose trace gives the shapes of parameters."""
+
+Place = tuple[str, ...]
+
+
+def shapes_of(model: nn.Module, channels: int, rank: int) -> dict[Place, tuple[int, ...]]:
+    """Shapes of the network's variables, by place, for images of so many channels."""
+    size = accepted_size(model, (SIZE,) * rank)
+    image = jax.ShapeDtypeStruct((1, *size, channels), "float32")
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
+    flat: dict[Place, Any] = flax.traverse_util.flatten_dict(variables)  # pyright: ignore
+    return {at: leaf.shape for at, leaf in flat.items()}
+
+
+def filled(
+    shapes: Mapping[Place, tuple[int, ...]], state_dict: Mapping[str, Any], names: Table
+) -> dict[str, Any]:
+    """Variables of these shapes with the numbers of the ``state_dict``, float32.
+
+    Every key must have a place and every place a key; ``num_batches_tracked`` is passed over.
+    UserError lists all that is missing, unexpected, of another shape or not finite.
+    """
+    found: dict[Place, np.ndarray] = {}
+    wrong: list[str] = []
+    for key, value in state_dict.items():
+        if key.rpartition(".")[2] == COUNTER:
+            continue
+        value = np.asarray(value)
+        at = place(key, value.shape, names) if "." in key else (key,)
+        if at not in shapes:
+            wrong.append(f"unexpected {key} {value.shape}")
+        elif at in found:
+            wrong.append(f"{key} has the place of another key, {'/'.join(at)}")
+        else:
+            found[at], misfit = _fitted(key, value, shapes[at], names)
+            wrong += misfit
+    wrong += [_missing(at, shapes[at], names) for at in shapes if at not in found]
+    if wrong:
+        raise UserError(f"the weights do not fit: {'; '.join(wrong)}")
+    return flax.traverse_util.unflatten_dict({at: found[at] for at in shapes})
+
+
+def _fitted(
+    key: str, value: np.ndarray, shape: tuple[int, ...], names: Table
+) -> tuple[np.ndarray, list[str]]:
+    """A key's value in our layout, and what is wrong with it."""
+    ours = laid_out(value, key, names)
+    if ours.ndim == 2 and len(shape) > 2:  # a linear layer, which is a convolution of one tap here
+        ours = ours.reshape(*(1,) * (len(shape) - 2), *ours.shape)
+    if ours.shape != shape and not (ours.size == 1 and shape in ((), (1,))):
+        wanted = tuple(laid_back(np.empty(shape, bool), key, names).shape)
+        return ours, [f"{key} is {value.shape}, where {wanted} belongs"]
+    ours = np.array(ours.reshape(shape), np.float32, order="C")
+    return ours, [] if np.isfinite(ours).all() else [f"{key} holds numbers that are not finite"]
+
+
+def _missing(at: Place, shape: tuple[int, ...], names: Table) -> str:
+    key = key_of(at, names)
+    if key is None:
+        return f"missing: what belongs to {'/'.join(at)} {shape}"
+    return f"missing {key} {tuple(laid_back(np.empty(shape, bool), key, names).shape)}"
+
+
+def emptied(
+    variables: Mapping[str, Any], names: Table
+) -> tuple[dict[str, np.ndarray], list[Place]]:
+    """A ``state_dict`` of the variables, and the places of which the table says no key.
+
+    A norm's ``num_batches_tracked`` is 0, int64, as of a norm that was never trained.
+    """
+    found: dict[str, np.ndarray] = {}
+    lacking: list[Place] = []
+    for at, leaf in flax.traverse_util.flatten_dict(dict(variables)).items():
+        key = key_of(at, names)
+        if key is None:
+            lacking.append(at)
+            continue
+        found[key] = np.ascontiguousarray(laid_back(np.asarray(leaf), key, names))
+        if key.endswith(".running_mean"):
+            found[f"{key.rpartition('.')[0]}.{COUNTER}"] = np.zeros((), np.int64)
+    return found, lacking
