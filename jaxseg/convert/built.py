@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
-from jaxseg.errors import UserError, unknown
+from jaxseg.errors import UserError, first_line, require, unknown
+from jaxseg.fields import check, fits, misfit
 
 
 class Built(NamedTuple):
@@ -22,7 +23,11 @@ Builder = Callable[..., Built]
 
 
 def build(builder: Builder, arch: str, kwargs: Mapping[str, Any]) -> Built:
-    """The builder's network. UserError names an argument that the peer does not take, or needs."""
+    """The builder's network.
+
+    UserError names an argument that the peer does not take, or needs, or that has a value of
+    another kind.
+    """
     parameters = inspect.signature(builder).parameters
     for name in kwargs:
         if name not in parameters:
@@ -30,7 +35,18 @@ def build(builder: Builder, arch: str, kwargs: Mapping[str, Any]) -> Built:
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in kwargs:
             raise UserError(f"{arch}: argument {name!r} is missing")
-    return builder(**kwargs)
+        hint = parameter.annotation
+        if name in kwargs and hint is not parameter.empty and not fits(kwargs[name], hint):
+            raise misfit(f"{arch}: {name}", kwargs[name], hint)
+    try:
+        built = builder(**kwargs)
+    except (TypeError, ValueError) as error:  # a value of another kind further down
+        raise UserError(f"{arch}: its arguments do not fit: {first_line(error)}") from error
+    check(built.model, f"{arch}: ")
+    classes = getattr(built.model, "num_classes", 1)
+    require(classes >= 1, f"{arch}: num_classes", classes, "at least 1")
+    require(built.channels >= 1, f"{arch}: in_channels", built.channels, "at least 1")
+    return built
 
 
 def same(argument: str, value: Any, *has: Any, hint: str = "") -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from jaxseg.convert import segmentation_models_pytorch, torchvision
+from jaxseg.convert import monai, segmentation_models_pytorch, torchvision
 from jaxseg.convert.built import Builder, build
 from jaxseg.convert.names import names_of
 from jaxseg.convert.weights import emptied, filled, shapes_of
@@ -15,6 +15,7 @@ from jaxseg.errors import UserError, unknown
 LIBRARIES: Mapping[str, Mapping[str, Builder]] = {
     "torchvision.models": torchvision.CLASSIFIERS,
     "torchvision.models.segmentation": torchvision.SEGMENTATION,
+    "monai.networks.nets": monai.NETWORKS,
     "segmentation_models_pytorch": segmentation_models_pytorch.NETWORKS,
 }
 """What is known of each library, by the name of its builder or class."""

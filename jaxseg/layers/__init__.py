@@ -4,6 +4,7 @@ A block of one paper is imported from its own file, a function without parameter
 """
 
 from jaxseg.layers.activation import Activation
+from jaxseg.layers.adn import ADN, ConvADN
 from jaxseg.layers.aspp import ASPP
 from jaxseg.layers.attention_gate import AttentionGate
 from jaxseg.layers.cbam import CBAM
@@ -30,6 +31,7 @@ from jaxseg.layers.transposed import TransposedConv
 from jaxseg.ops import Size
 
 __all__ = [
+    "ADN",
     "ASPP",
     "CBAM",
     "Activation",
@@ -38,6 +40,7 @@ __all__ = [
     "ChannelDropout",
     "ConcurrentExcitation",
     "Conv",
+    "ConvADN",
     "ConvLSTM",
     "ConvNorm",
     "DenseBlock",

@@ -14,6 +14,8 @@ from jaxseg.models.aspp_nonlocal import ASPPNonLocal
 from jaxseg.models.attention_unet import AttentionUNet
 from jaxseg.models.autofocus import Autofocus
 from jaxseg.models.baseline_unet import BaselineUNet
+from jaxseg.models.basic_unet import BasicUNet
+from jaxseg.models.basic_unet_plus_plus import BasicUNetPlusPlus
 from jaxseg.models.cbam_unet import CBAMUNet
 from jaxseg.models.ce_net import CENet
 from jaxseg.models.danet import DANet
@@ -38,6 +40,7 @@ from jaxseg.models.kiunet import KiUNet
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.lraspp import LRASPP
 from jaxseg.models.manet import MANet
+from jaxseg.models.monai_unet import MonaiUNet
 from jaxseg.models.msga import MSGA
 from jaxseg.models.multiresunet import MultiResUNet
 from jaxseg.models.nas_unet import Genotype as Genotype
@@ -65,6 +68,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "attention_unet": AttentionUNet,
     "autofocus": Autofocus,
     "baseline_unet": BaselineUNet,
+    "basic_unet": BasicUNet,
+    "basic_unet_plus_plus": BasicUNetPlusPlus,
     "cbam_unet": CBAMUNet,
     "ce_net": CENet,
     "danet": DANet,
@@ -98,6 +103,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "lraspp": LRASPP,
     "manet": MANet,
     "inception_unet": InceptionUNet,
+    "monai_unet": MonaiUNet,
     "msga": MSGA,
     "multiresunet": MultiResUNet,
     "nas_unet": NASUNet,

@@ -18,9 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxseg.layers import AttentionGate, Conv, ConvNorm, Head, Norm, TransposedConv
+from jaxseg.errors import UserError, require
+from jaxseg.layers import AttentionGate, Conv, ConvNorm, Head, Norm, Size
+from jaxseg.layers.adn import up_conv
 from jaxseg.models.baseline_unet import BaselineUNet
-from jaxseg.ops import crop, enlarge, max_pool, pad_to_multiple
+from jaxseg.ops import crop, enlarge, max_pool, pad_to_multiple, product
 from jaxseg.types import Names, Paper, Prediction
 
 Form = Literal["multi", "single", "none", "community", "monai"]
@@ -61,16 +63,18 @@ def _of_lee() -> tuple[tuple[str, str], ...]:
     return tuple(rows)
 
 
-def _of_monai() -> tuple[tuple[str, str], ...]:
+def _of_monai(levels: int) -> tuple[tuple[str, str], ...]:
     """Theirs is nested: a level lies in the ``submodule`` of the finer one."""
     rows = [(r"model\.2\.conv", "head!")]
-    for level in range(LEVELS):
+    for level in range(levels):
         outer, here = r"model\.1" + r"\.submodule\.1" * (level - 1), r"model\.1"
         here += r"\.submodule\.1" * level
-        block = rf"{outer}\.submodule(?:\.0)?" if level else r"model\.0"
-        for i in (0, 1):
-            rows.append((rf"{block}\.conv\.{i}\.conv", f"level{level}_conv{i + 1}.conv!"))
-            rows.append((rf"{block}\.conv\.{i}\.adn\.N", f"level{level}_conv{i + 1}.norm!"))
+        block = rf"{outer}\.submodule\.0" if level else r"model\.0"
+        block = block.removesuffix(r"\.0") if level == levels - 1 else block
+        rows.append((rf"{block}\.conv\.0\.conv", f"level{level}_conv1.conv!"))
+        rows.append((rf"{block}\.conv\.0\.adn\.N", f"level{level}_conv1.norm!"))
+        rows.append((rf"{block}\.conv\.1\.conv", f"level{level}_conv2.conv!"))
+        rows.append((rf"{block}\.conv\.1\.adn\.N", f"level{level}_conv2.norm!"))
         rows.append((rf"{here}\.upconv\.up\.conv", f"level{level}_up~"))
         rows.append((rf"{here}\.upconv\.up\.adn\.N", f"level{level}_up_norm!"))
         rows.append((rf"{here}\.merge\.conv", f"level{level}_merge!"))
@@ -93,7 +97,9 @@ class AttentionUNet(nn.Module):
 
     ``widths`` are the levels', finest first. 2-D and 3-D by the rank of the image, of any size:
     padded with zeros at the end of each axis to a multiple of ``stride``, and cropped. The gates'
-    maps are read out by `jaxseg.attention`.
+    maps are read out by `jaxseg.attention`. Only ``monai`` has ``strides`` other than 2 (one for
+    each level but the finest, of one number or one for each axis), kernels of other sizes than 3,
+    and ``dropout``, which needs the rng of this name.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -103,30 +109,43 @@ class AttentionUNet(nn.Module):
         "https://arxiv.org/abs/1804.03999",
     )
 
-    names: ClassVar[Names] = {
-        "ozan-oktay/Attention-Gated-Networks": _of_authors(),
-        LEE: _of_lee(),
-        "monai": _of_monai(),
-    }
-
     num_classes: int
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     form: Form = "multi"
+    strides: tuple[Size, ...] = ()
+    kernel_size: Size = 3
+    up_kernel_size: Size = 3
+    dropout: float = 0.0
     dtype: str = "float32"
 
     @property
-    def stride(self) -> int:
+    def stride(self) -> Size:
         """Sizes that are multiples of this need no padding."""
-        return 2 ** (len(self.widths) - 1)
+        return product(self._strides)
+
+    @property
+    def names(self) -> Names:
+        """Those of the code that has this form."""
+        if self.form == "monai":
+            return {"monai": _of_monai(len(self.widths))}
+        if self.form == "community":
+            return {LEE: _of_lee()}
+        return {"ozan-oktay/Attention-Gated-Networks": _of_authors()}
+
+    @property
+    def _strides(self) -> tuple[Size, ...]:
+        """From each level to the next coarser one."""
+        return self.strides or (2,) * (len(self.widths) - 1)
 
     @nn.compact
     def __call__(self, image: Float[Array | np.ndarray, "b *s c"], *, train: bool) -> Prediction:
         """Logits of the image's size."""
+        self._check()
         x, skips = pad_to_multiple(jnp.asarray(image, self.dtype), self.stride), []
         strided = self.form == "monai"
         for level, width in enumerate(self.widths):
             x = max_pool(x) if level and not strided else x
-            step = 2 if level and strided else 1
+            step = self._strides[level - 1] if level and strided else 1
             x = self._double(x, width, f"level{level}", train, step)
             skips.append(x)
         maps = self._expanded(skips, train)
@@ -170,9 +189,8 @@ class AttentionUNet(nn.Module):
         """A level of Lee's or MONAI's: ``x`` is enlarged first, and then gates ``skip``."""
         width, place = self.widths[level], f"level{level}"
         if self.form == "monai":
-            up = TransposedConv(
-                width, kernel_size=3, stride=2, padding=1, output_padding=1, name=f"{place}_up"
-            )
+            kernel, stride, rank = self.up_kernel_size, self._strides[level], x.ndim - 2
+            up = up_conv(width, kernel, stride, True, rank, f"{place}_up")
             x = Norm(activation="relu", name=f"{place}_up_norm")(up(x), train=train)
         else:
             x = self._conv(width, f"{place}_up")(enlarge(x, 2, "nearest"), train=train)
@@ -182,13 +200,33 @@ class AttentionUNet(nn.Module):
             return self._double(x, width, f"{place}_up", train)
         x = Conv(width, name=f"{place}_merge")(x)
         norm = Norm("instance", affine=False, activation="prelu_shared", name=f"{place}_merge_norm")
-        return norm(x, train=train)
+        return self._dropped(norm(x, train=train), f"{place}_merge_dropout", train)
 
     def _double(
-        self, x: Array, width: int, place: str, train: bool, stride: int = 1
+        self, x: Array, width: int, place: str, train: bool, stride: Size = 1
     ) -> Float[Array, "b *t k"]:
-        x = self._conv(width, f"{place}_conv1", stride=stride)(x, train=train)
-        return self._conv(width, f"{place}_conv2")(x, train=train)
+        for i in (1, 2):
+            step = stride if i == 1 else 1
+            x = self._conv(width, f"{place}_conv{i}", self.kernel_size, step)(x, train=train)
+            x = self._dropped(x, f"{place}_dropout{i}", train)
+        return x
 
-    def _conv(self, features: int, name: str, kernel_size: int = 3, stride: int = 1) -> ConvNorm:
+    def _dropped(self, x: Array, name: str, train: bool) -> Array:
+        # after the activation, with which it commutes: MONAI drops before it
+        return nn.Dropout(self.dropout, deterministic=not train, name=name)(x)
+
+    def _conv(self, features: int, name: str, kernel_size: Size = 3, stride: Size = 1) -> ConvNorm:
         return ConvNorm(features, kernel_size, stride, use_bias=True, name=name)
+
+    def _check(self) -> None:
+        fields = (self.strides, self.kernel_size, self.up_kernel_size, self.dropout)
+        if self.form != "monai" and fields != ((), 3, 3, 0.0):
+            raise UserError(
+                f"AttentionUNet: form={self.form!r} has strides of 2, kernels of 3 and no dropout; "
+                "leave strides, kernel_size, up_kernel_size and dropout out"
+            )
+        levels = len(self.widths)
+        fits = levels > 1 and len(self._strides) == levels - 1
+        require(fits, "strides", self.strides, f"one for each of widths={self.widths} but the last")
+        sizes = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)
+        require(all(k % 2 for k in sizes), "kernel_size", self.kernel_size, "odd")

@@ -6,7 +6,7 @@ Images are ``[b *spatial c]`` at any spatial rank; sums of half precision are fl
 from jaxseg.ops.activation import activate, prelu
 from jaxseg.ops.attend import Weighing, attend, received, to_image, to_tokens
 from jaxseg.ops.average_pool import adaptive_average_pool, average_pool
-from jaxseg.ops.axes import Size, per_axis
+from jaxseg.ops.axes import Size, per_axis, product
 from jaxseg.ops.convolve import How, convolve
 from jaxseg.ops.fit import crop, crop_centre, pad_to_least, pad_to_multiple
 from jaxseg.ops.greatest import greatest
@@ -45,6 +45,7 @@ __all__ = [
     "pixel_shuffle",
     "pixel_unshuffle",
     "prelu",
+    "product",
     "received",
     "resample",
     "resize",

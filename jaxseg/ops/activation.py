@@ -3,6 +3,7 @@
 from typing import Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -15,11 +16,14 @@ Fixed = Literal[
     "relu6",
     "leaky_relu",
     "elu",
+    "selu",
     "gelu",
     "silu",
     "hard_swish",
     "sigmoid",
     "hard_sigmoid",
+    "tanh",
+    "mish",
 ]
 """Activations without parameters."""
 
@@ -29,11 +33,14 @@ _FUNCTIONS = {
     "relu6": nn.relu6,
     "leaky_relu": nn.leaky_relu,  # slope 0.01
     "elu": nn.elu,
+    "selu": nn.selu,
     "gelu": lambda x: nn.gelu(x, approximate=False),
     "silu": nn.silu,
     "hard_swish": nn.hard_swish,
     "sigmoid": nn.sigmoid,
     "hard_sigmoid": nn.hard_sigmoid,
+    "tanh": nn.tanh,
+    "mish": jax.nn.mish,
 }
 
 

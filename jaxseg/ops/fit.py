@@ -11,13 +11,16 @@ import numpy as np
 from jax.core import max_dim
 from jaxtyping import Array, Float, Shaped
 
+from jaxseg.ops.axes import Size, per_axis
+
 Sizes = tuple[Any, ...]  # of int, or of the symbolic sizes of jax.export
 
 
-def pad_to_multiple(x: Float[Array, "b *s c"], multiple: int) -> Float[Array, "b *t c"]:
+def pad_to_multiple(x: Float[Array, "b *s c"], multiple: Size) -> Float[Array, "b *t c"]:
     """The image with zeros at the end of each axis, up to the next multiple."""
+    multiples = per_axis(multiple, x.ndim - 2, "multiple")
     # This form of the padded size lets jax.export prove that it can be halved.
-    sizes = [multiple * ((n + multiple - 1) // multiple) for n in x.shape[1:-1]]
+    sizes = [m * ((n + m - 1) // m) for n, m in zip(x.shape[1:-1], multiples, strict=True)]
     if tuple(sizes) == x.shape[1:-1]:
         return x
     edges = [(0, m - n, 0) for n, m in zip(x.shape[1:-1], sizes, strict=True)]

@@ -72,6 +72,10 @@ CASES: dict[str, Case] = {
         exported="b, h + 8, w + 8",
     ),
     "baseline_unet": Case({"widths": (4, 6)}),
+    "basic_unet": Case({"widths": (4, 6), "last_width": 5, "use_bias": False}),
+    "basic_unet_plus_plus": Case(
+        {"widths": (4, 6), "last_width": 5, "deep_supervision": True, "use_bias": False}
+    ),
     "cbam_unet": Case({"widths": (4, 6), "recalibration": CBAM(2)}),
     "ce_net": Case({"width": 4, "windows": (2, 3), "encoder": Plain((4, 6), convs=1)}),
     "deeplab_v1": Case(
@@ -140,6 +144,7 @@ CASES: dict[str, Case] = {
     "lraspp": Case({"width": 4}, encoders=PLAIN),
     "manet": Case({"widths": (6, 4), "position_width": 2, "reduction": 1}, encoders=PLAIN),
     "inception_unet": Case({"widths": (4, 6), "dropouts": (0.1,)}),
+    "monai_unet": Case({"widths": (4, 6, 8), "strides": (2, 2), "units": 1, "use_bias": False}),
     "msga": Case(
         {"width": 4, "scales": 1, "stacks": 1, "reduction": 2, "encoder": Plain((4,), convs=1)}
     ),

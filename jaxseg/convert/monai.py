@@ -1,0 +1,284 @@
+"""MONAI's networks: for each of its classes, what computes the same here.
+
+``act``, ``norm`` and ``dropout`` are names, or pairs of a name and its arguments, as there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from jaxseg.convert.built import Builder, Built, same
+from jaxseg.errors import UserError, require, unknown
+from jaxseg.layers import ADN, Activation
+from jaxseg.layers.adn import Order
+from jaxseg.models import AttentionUNet, BasicUNet, BasicUNetPlusPlus, MonaiUNet
+from jaxseg.ops import Size
+
+Layer = str | Sequence[Any] | None
+"""A name, or a name and its arguments."""
+
+LEAKY = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
+AFFINE = ("instance", {"affine": True})
+
+
+def unet(
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    channels: Sequence[int],
+    strides: Sequence[Any],
+    kernel_size: Any = 3,
+    up_kernel_size: Any = 3,
+    num_res_units: int = 0,
+    act: Layer = "PRELU",
+    norm: Layer = "INSTANCE",
+    dropout: Any = 0.0,
+    bias: bool = True,
+    adn_ordering: str = "NDA",
+) -> Built:
+    """``UNet``."""
+    model = MonaiUNet(
+        out_channels,
+        widths=tuple(channels),
+        strides=_strides(strides, channels),
+        units=num_res_units,
+        kernel_size=_size(kernel_size),
+        up_kernel_size=_size(up_kernel_size),
+        after=adn(act, norm, dropout, adn_ordering),
+        use_bias=bias,
+    )
+    return _built(model, in_channels, spatial_dims)
+
+
+def basic_unet(
+    *,
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    features: Any = (32, 32, 64, 128, 256, 32),
+    act: Layer = LEAKY,
+    norm: Layer = AFFINE,
+    bias: bool = True,
+    dropout: Any = 0.0,
+    upsample: str = "deconv",
+) -> Built:
+    """``BasicUNet``."""
+    *widths, last = _features(features)
+    model = BasicUNet(
+        out_channels,
+        widths=tuple(widths),
+        last_width=last,
+        upsample=_upsample(upsample),
+        after=adn(act, norm, dropout),
+        use_bias=bias,
+    )
+    return _built(model, in_channels, spatial_dims)
+
+
+def basic_unet_plus_plus(
+    *,
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    features: Any = (32, 32, 64, 128, 256, 32),
+    deep_supervision: bool = False,
+    act: Layer = LEAKY,
+    norm: Layer = AFFINE,
+    bias: bool = True,
+    dropout: Any = 0.0,
+    upsample: str = "deconv",
+) -> Built:
+    """``BasicUNetPlusPlus``."""
+    *widths, last = _features(features)
+    model = BasicUNetPlusPlus(
+        out_channels,
+        widths=tuple(widths),
+        last_width=last,
+        deep_supervision=deep_supervision,
+        upsample=_upsample(upsample),
+        after=adn(act, norm, dropout),
+        use_bias=bias,
+    )
+    return _built(model, in_channels, spatial_dims)
+
+
+def attention_unet(
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    channels: Sequence[int],
+    strides: Sequence[Any],
+    kernel_size: Any = 3,
+    up_kernel_size: Any = 3,
+    dropout: float = 0.0,
+) -> Built:
+    """``AttentionUnet``."""
+    model = AttentionUNet(
+        out_channels,
+        widths=tuple(channels),
+        form="monai",
+        strides=_strides(strides, channels),
+        kernel_size=_size(kernel_size),
+        up_kernel_size=_size(up_kernel_size),
+        dropout=dropout,
+    )
+    return _built(model, in_channels, spatial_dims)
+
+
+_BASIC = ("BasicUNet", "BasicUnet", "Basicunet", "basicunet")
+_NESTED = ("BasicUNetPlusPlus", "BasicUnetPlusPlus", "BasicunetPlusPlus", "basicunetplusplus")
+
+NETWORKS: Mapping[str, Builder] = {
+    "UNet": unet,
+    "Unet": unet,
+    "AttentionUnet": attention_unet,
+    **dict.fromkeys(_BASIC, basic_unet),
+    **dict.fromkeys(_NESTED, basic_unet_plus_plus),
+}
+"""Of ``monai.networks.nets``, by all names of a class."""
+
+
+def _built(model: Any, channels: int, rank: int) -> Built:
+    require(rank in (1, 2, 3), "spatial_dims", rank, "1, 2 or 3")
+    return Built(model, channels, rank)
+
+
+def _size(value: Any) -> Size:
+    return value if isinstance(value, int) else tuple(value)
+
+
+def _strides(strides: Sequence[Any], channels: Sequence[int]) -> tuple[Size, ...]:
+    """A stride for each level but the last; MONAI passes over those beyond."""
+    wanted = len(channels) - 1
+    fits = len(channels) > 1 and len(strides) >= wanted
+    require(fits, "strides", strides, f"one for each of channels={tuple(channels)} but the last")
+    return tuple(map(_size, strides[:wanted]))
+
+
+def _features(features: Any) -> tuple[int, ...]:
+    six = (features,) * 6 if isinstance(features, int) else tuple(features)
+    require(len(six) == 6, "features", features, "six numbers: five levels, and the last map's")
+    return six
+
+
+_UPSAMPLE = {"deconv": "transpose", "nontrainable": "linear", "pixelshuffle": "shuffle"}
+
+
+def _upsample(mode: str) -> Literal["transpose", "linear", "shuffle"]:
+    same("upsample", mode, *_UPSAMPLE)
+    return _UPSAMPLE[mode]  # pyright: ignore[reportReturnType]
+
+
+# --- activation, dropout, norm --------------------------------------------------------------------
+
+
+class _Known(NamedTuple):
+    """The fields of an `ADN` by a peer's name, and the peer's arguments that change them.
+
+    Arguments without a field must have the value that stands in ``fixed``.
+    """
+
+    fields: dict[str, Any]
+    arguments: Mapping[str, Callable[[Any], dict[str, Any]]] = {}
+    fixed: Mapping[str, tuple[Any, ...]] = {}
+
+
+def _field(name: str) -> Callable[[Any], dict[str, Any]]:
+    return lambda value: {name: value}
+
+
+def _slopes(count: int) -> dict[str, Any]:
+    return {"activation": "prelu_shared" if count == 1 else "prelu"}
+
+
+def _act(name: Activation, **fixed: Any) -> _Known:
+    return _Known({"activation": name}, {}, {"inplace": (True, False), **fixed})
+
+
+def _ignored(value: Any) -> dict[str, Any]:
+    """Of what a network begins with, of which the weights say another thing."""
+    del value
+    return {}
+
+
+_ACTS: Mapping[str, _Known] = {
+    "relu": _act("relu"),
+    "relu6": _act("relu6"),
+    "leakyrelu": _act("leaky_relu")._replace(
+        arguments={"negative_slope": _field("negative_slope")}
+    ),
+    "prelu": _act("prelu_shared")._replace(arguments={"num_parameters": _slopes, "init": _ignored}),
+    "elu": _act("elu", alpha=(1, 1.0)),
+    "celu": _act("elu", alpha=(1, 1.0)),  # of alpha 1 these are the same
+    "selu": _act("selu"),
+    "gelu": _act("gelu", approximate=("none",)),
+    "sigmoid": _act("sigmoid"),
+    "tanh": _act("tanh"),
+    "swish": _act("silu", alpha=(1, 1.0)),
+    "memswish": _act("silu"),
+    "mish": _act("mish"),
+}
+
+_AFFINE = {"eps": _field("epsilon"), "affine": _field("affine")}
+_INSTANCE = _Known(
+    {"norm": "instance", "affine": False},
+    {**_AFFINE, "momentum": _ignored},
+    {"track_running_stats": (False,)},
+)
+_BATCH = _Known(
+    {"norm": "batch", "affine": True},
+    {**_AFFINE, "momentum": lambda value: {"momentum": 1 - value}},
+    {"track_running_stats": (True,)},
+)
+
+_NORMS: Mapping[str, _Known] = {
+    "instance": _INSTANCE,
+    "instance_nvfuser": _INSTANCE,
+    "batch": _BATCH,
+    "syncbatch": _BATCH,
+    "group": _Known({"norm": "group", "affine": True}, {**_AFFINE, "num_groups": _field("groups")}),
+}
+
+_DROPOUTS: Mapping[str, _Known] = {
+    "dropout": _Known({}, {"p": _field("dropout")}, {"inplace": (True, False)})
+}
+
+
+def adn(act: Layer, norm: Layer, dropout: Any, ordering: str = "NDA") -> ADN:
+    """What MONAI's ``ADN`` of these arguments computes. UserError names what ours does not."""
+    order = "".join(dict.fromkeys(ordering.upper()))
+    require(set(order) <= set("NDA"), "adn_ordering", ordering, "of the letters N, D and A")
+    if not isinstance(dropout, str | Sequence) and dropout is not None:
+        dropout = ("dropout", {"p": float(dropout)})
+    fields: dict[str, Any] = {"activation": "none", "norm": "none"}
+    for letter, option, given, known in (
+        ("A", "act", act, _ACTS),
+        ("N", "norm", norm, _NORMS),
+        ("D", "dropout", dropout, _DROPOUTS),
+    ):
+        if letter in order and given is not None and given != "":
+            fields |= _fields(option, given, known)
+    whole: Order = order + "".join(sorted(set("NDA") - set(order)))  # pyright: ignore
+    return ADN(order=whole, **fields)
+
+
+def _fields(option: str, given: Any, known: Mapping[str, _Known]) -> dict[str, Any]:
+    pair = (given, {}) if isinstance(given, str) else tuple(given)
+    fits = len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], Mapping)
+    require(fits, option, given, "a name, or a name and its arguments")
+    name, arguments = pair[0].lower(), pair[1]
+    if name not in known:
+        raise unknown(f"{option}: nothing is here that is called", name, known)
+    one = known[name]
+    if name == "group" and "num_groups" not in arguments:
+        raise UserError(f"{option}={name!r}: argument 'num_groups' is missing")
+    fields = dict(one.fields)
+    for argument, value in arguments.items():
+        if argument in one.arguments:
+            fields |= one.arguments[argument](value)
+        elif argument in one.fixed:
+            same(f"{option} {name}: {argument}", value, *one.fixed[argument])
+        else:
+            raise unknown(f"{option} {name} takes no argument", argument, one.arguments)
+    return fields
