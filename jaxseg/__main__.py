@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": "label images with a run",
     "export": "write a run's network as a file that needs no jaxseg",
     "compress": "make a smaller network of a run's, as a run of its own",
+    "import_torch": "make a run of a PyTorch network and its weights",
     "inspect": "look at the data of a config before training",
     "config": "print every name of a config that can be typed, with value and type",
     "list": "print the networks, losses, metrics, data sets, ... that there are, with fields",
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
 def _print_help(there: Sequence[str]) -> None:
     print("usage: jaxseg COMMAND ...\n\nImage segmentation in JAX.\n")
     for name in there:
-        print(f"  {name:<10}{COMMANDS[name]}")
+        print(f"  {name:<13}{COMMANDS[name]}")
     print("\n`jaxseg COMMAND --help` lists the options of a command; --version prints ours.")
     print("example: jaxseg train --config configs/quickstart.py --workdir runs/quickstart")
 

@@ -116,6 +116,10 @@ class InitFrom:
     ``step=None`` is the best checkpoint. ``channels`` says what becomes of a kernel whose number of
     input channels differs: "same" refuses it, "mean" repeats the mean over its channels, "cycle"
     repeats the channels in order; both scaled so that the sum over channels stays.
+
+    ``run`` may be a file of an encoder's weights of PyTorch, as torchvision, timm or
+    segmentation_models_pytorch have them, with ``into="encoder"`` (`jaxseg.convert.read`). What
+    those weights expect of an image is the encoder's ``standardize``, which the config says.
     """
 
     run: str

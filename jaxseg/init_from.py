@@ -4,6 +4,7 @@ Everything that starts a run is a workdir: `Experiment.init_from` reads one, and
 pruning or factorising a network *write* one with `write_run`.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import jax
 import numpy as np
 
 from jaxseg import checkpoint, fields, record, workdir
+from jaxseg.convert import encoder_weights, read
+from jaxseg.convert.read import HUB
 from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment, InitFrom
 from jaxseg.progress import Progress
@@ -31,13 +34,16 @@ class Taken:
     adapted: tuple[str, ...]
     """Paths of kernels whose input channels were adapted."""
     fresh: tuple[str, ...]
+    over: tuple[str, ...] = ()
+    """Keys of a weights file that are no part of the encoder."""
 
     def __str__(self) -> str:
         """One line for the log."""
         said = f"{len(self.arrays)} arrays taken"
         if self.adapted:
             said += f", of which adapted: {', '.join(self.adapted)}"
-        return said + (f"; fresh: {', '.join(_shortest(self.fresh))}" if self.fresh else "")
+        said += f"; fresh: {', '.join(_shortest(self.fresh))}" if self.fresh else ""
+        return said + (f"; not taken: {', '.join(_shortest(self.over))}" if self.over else "")
 
 
 def taken(
@@ -52,8 +58,9 @@ def taken(
     for of, source in experiment.init_from.items():
         source = InitFrom(run=source) if isinstance(source, str) else source
         have = experiment.scheduled.variables(state, of)
-        _, given = checkpoint.load(source.run, source.step, classes=classes)
+        given, over = _given(experiment, of, source, classes)
         found[of], bad = _matched(_flat(have), _flat(given), source)
+        found[of] = dataclasses.replace(found[of], over=over)
         misfits += [f"{of}: {line}" for line in bad]
     if misfits:
         raise UserError(
@@ -61,6 +68,29 @@ def taken(
             "drawn"
         )
     return found
+
+
+def _given(
+    experiment: Experiment, of: str, source: InitFrom, classes: Iterable[type]
+) -> tuple[Any, tuple[str, ...]]:
+    """The variables of another run, or of a file of an encoder's weights, and keys left over."""
+    if not (source.run.startswith(HUB) or Path(source.run).is_file()):
+        return checkpoint.load(source.run, source.step, classes=classes)[1], ()
+    part: Any = getattr(experiment.recipe, of, None)
+    for name in filter(None, source.into.split("/")):
+        part = getattr(part, name, None)
+    if not hasattr(part, "names") or not hasattr(part, "strides"):
+        raise UserError(
+            f"init_from.{of}: {source.run} is a file of weights, which an encoder takes "
+            f'(into="encoder"); into={source.into!r} names none. Of a whole network of PyTorch, '
+            "`python -m jaxseg.import_torch` makes a run"
+        )
+    if source.take or source.step is not None:
+        raise UserError(f"init_from.{of}: {source.run} is a file: take and step are of runs")
+    try:
+        return encoder_weights(part, read(source.run), experiment.data.dataset.rank)
+    except UserError as error:
+        raise UserError(f"init_from.{of}: {source.run}: {error}") from error
 
 
 def put(experiment: Experiment, state: TrainState, found: Mapping[str, Taken]) -> TrainState:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
+from jaxseg.encoders import Standardize
 from jaxseg.errors import UserError, first_line, require, unknown
 from jaxseg.fields import check, fits, misfit
 
@@ -16,7 +17,12 @@ class Built(NamedTuple):
     model: nn.Module
     channels: int = 3
     rank: int = 2
+    standardize: Standardize | None = None
+    """What the library's ImageNet weights expect of an image in [0, 1]."""
 
+
+IMAGENET = Standardize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+"""Of torchvision's weights, and of most others."""
 
 Builder = Callable[..., Built]
 """Takes the arguments of the peer's constructor by name, with its defaults."""

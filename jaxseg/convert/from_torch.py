@@ -7,7 +7,7 @@ import flax.linen as nn
 import numpy as np
 
 from jaxseg.convert import monai, segmentation_models_pytorch, torchvision
-from jaxseg.convert.built import Builder, build
+from jaxseg.convert.built import Builder, Built, build
 from jaxseg.convert.names import names_of
 from jaxseg.convert.weights import emptied, filled, shapes_of
 from jaxseg.errors import UserError, unknown
@@ -33,13 +33,21 @@ def from_torch(
     argument asks for, and, all in one line, for keys that are missing, not expected, of another
     shape or not finite.
     """
-    built = build(_builder(library, arch), arch, kwargs)
-    shapes = shapes_of(built.model, built.channels, built.rank)
+    made = counterpart(library, arch, kwargs)
+    shapes = shapes_of(made.model, made.channels, made.rank)
     try:
-        variables = filled(shapes, state_dict, names_of(built.model, library))
+        variables = filled(shapes, state_dict, names_of(made.model, library))
     except UserError as error:
         raise UserError(f"{library} {arch}: {error}") from error
-    return built.model, variables
+    return made.model, variables
+
+
+def counterpart(library: str, arch: str, kwargs: Mapping[str, Any]) -> Built:
+    """The network of ours that ``library``'s ``arch(**kwargs)`` is, and what images it takes.
+
+    UserError as of `from_torch`, but for the weights.
+    """
+    return build(_builder(library, arch), arch, kwargs)
 
 
 def to_torch(

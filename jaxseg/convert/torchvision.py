@@ -9,7 +9,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from jaxseg.convert.built import Builder, Built
+from jaxseg.convert.built import IMAGENET, Builder, Built
 from jaxseg.encoders import ENCODERS, MobileNetV3, classifier
 from jaxseg.models import FCN, LRASPP, DeepLabV3
 
@@ -17,7 +17,7 @@ from jaxseg.models import FCN, LRASPP, DeepLabV3
 def _classifier(
     encoder: nn.Module, *, num_classes: int = 1000, weights: Any = None, progress: bool = True
 ) -> Built:
-    return Built(classifier(encoder, num_classes))
+    return Built(classifier(encoder, num_classes), standardize=IMAGENET)
 
 
 _NAMES = (
@@ -44,7 +44,8 @@ def _fcn(
     weights_backbone: Any = None,
     progress: bool = True,
 ) -> Built:
-    return Built(FCN(num_classes, encoder=encoder, auxiliary="head" if aux_loss else "none"))
+    model = FCN(num_classes, encoder=encoder, auxiliary="head" if aux_loss else "none")
+    return Built(model, standardize=IMAGENET)
 
 
 def _deeplab_v3(
@@ -67,7 +68,8 @@ def _deeplab_v3(
             auxiliary="head" if aux_loss else "none",
             align_corners=False,
             dropout=0.5,
-        )
+        ),
+        standardize=IMAGENET,
     )
 
 
@@ -78,7 +80,7 @@ def _lraspp(
     weights_backbone: Any = None,
     progress: bool = True,
 ) -> Built:
-    return Built(LRASPP(num_classes))
+    return Built(LRASPP(num_classes), standardize=IMAGENET)
 
 
 def _dilated(name: str) -> nn.Module:

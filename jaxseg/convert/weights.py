@@ -50,15 +50,15 @@ def filled(
         elif at in found:
             wrong.append(f"{key} has the place of another key, {'/'.join(at)}")
         else:
-            found[at], misfit = _fitted(key, value, shapes[at], names)
+            found[at], misfit = fitted(key, value, shapes[at], names)
             wrong += misfit
-    wrong += [_missing(at, shapes[at], names) for at in shapes if at not in found]
+    wrong += [missing(at, shapes[at], names) for at in shapes if at not in found]
     if wrong:
         raise UserError(f"the weights do not fit: {'; '.join(wrong)}")
     return flax.traverse_util.unflatten_dict({at: found[at] for at in shapes})
 
 
-def _fitted(
+def fitted(
     key: str, value: np.ndarray, shape: tuple[int, ...], names: Table
 ) -> tuple[np.ndarray, list[str]]:
     """A key's value in our layout, and what is wrong with it."""
@@ -72,7 +72,8 @@ def _fitted(
     return ours, [] if np.isfinite(ours).all() else [f"{key} holds numbers that are not finite"]
 
 
-def _missing(at: Place, shape: tuple[int, ...], names: Table) -> str:
+def missing(at: Place, shape: tuple[int, ...], names: Table) -> str:
+    """What an error says of a parameter that no key has."""
     key = key_of(at, names)
     if key is None:
         return f"missing: what belongs to {'/'.join(at)} {shape}"

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxseg.encoders.standardize import Standardize, standardized
+from jaxseg.errors import require
 from jaxseg.layers import Conv, ConvNorm, Kind, Norm
 from jaxseg.ops import average_pool
 from jaxseg.types import Names
@@ -66,6 +67,8 @@ class ESPNetC(nn.Module):
         self, image: Float[Array, "b *s c"], *, train: bool, count: int | None = None
     ) -> tuple[Float[Array, "b ..."], ...]:
         """A map a stride, finest first, or the first ``count`` of them."""
+        levels = len(self.widths) - 1
+        require(len(self.depths) == levels, "ESPNetC.depths", self.depths, f"{levels}: by widths")
         image = standardized(image, self.standardize)
         stem = ConvNorm(
             self.widths[0],

@@ -44,6 +44,10 @@ class ExpandingPath(nn.Module):
         self, features: tuple[Float[Array, "b ..."], ...], *, train: bool
     ) -> tuple[Float[Array, "b ..."], ...]:
         """One map a level, finest (full resolution, level 0) first."""
+        if self.strides == (1,):
+            raise UserError(
+                "encoder: gives one map of the image's size; a U-Net needs coarser ones"
+            )
         *skips, x = features
         strides = (*level_strides(self.strides), self.strides[-1])
         skips = [None] * (len(strides) - 1 - len(skips)) + skips

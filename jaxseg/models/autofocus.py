@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
 from jaxseg.layers import Conv, ConvNorm, Head, Norm
 from jaxseg.layers.conv import add_bias
 from jaxseg.ops import How, convolve, crop_centre
@@ -161,6 +161,7 @@ class Autofocus(nn.Module):
         return Head(self.num_classes, name="head")(x)
 
     def _check(self) -> None:
+        require(len(self.widths) > 0, "Autofocus.widths", self.widths, "one number or more")
         most = 2 * (len(self.widths) - 1)
         if not 0 <= self.adaptive <= most:
             raise UserError(

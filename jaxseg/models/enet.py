@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
 from jaxseg.layers import ChannelDropout, Conv, ConvNorm, Norm, TransposedConv
 from jaxseg.layers.activation import activated
 from jaxseg.ops import crop, max_pool, max_pool_with_indices, max_unpool, pad_to_multiple
@@ -109,6 +109,10 @@ class ENet(nn.Module):
     @nn.compact
     def __call__(self, image: Float[Array | np.ndarray, "b h w c"], *, train: bool) -> Prediction:
         """Logits of the image's size."""
+        if image.ndim != 4:
+            raise UserError(f"ENet takes images alone, [b h w c]; this has the shape {image.shape}")
+        fine = all(middle == "asymmetric" or middle >= 1 for middle in self.middles)
+        require(fine, "ENet.middles", self.middles, '"asymmetric" or dilations of at least 1')
         size, (first, small, wide) = image.shape[1:-1], self.widths
         x = pad_to_multiple(jnp.asarray(image, self.dtype), self.stride)
         x = self._initial(x, train)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
 from jaxseg.layers import Activation, Conv, ConvNorm, Head, Norm, Size, TransposedConv
 from jaxseg.layers.activation import activated
 from jaxseg.layers.conv import add_bias
@@ -118,6 +118,7 @@ class MultiResBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
         """The size stays. Raises UserError where ``width`` is too small to be divided."""
+        require(self.alpha > 0, "MultiResUNet.alpha", self.alpha, "above 0")
         widths = _widths(self.width, self.alpha)
         if min(widths) < 1:
             raise UserError(

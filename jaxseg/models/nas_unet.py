@@ -53,6 +53,8 @@ class Genotype:
 def _check(cell: str, edges: Edges, resizing: Mapping[int, tuple[str, ...]]) -> None:
     if len(edges) < 2 or len(edges) % 2:
         raise UserError(f"Genotype.{cell} has {len(edges)} edges; a node is the sum of two of them")
+    if not all(isinstance(edge, tuple) and len(edge) == 2 for edge in edges):
+        raise UserError(f'Genotype.{cell}={edges}: must be pairs such as ("conv", 0)')
     for number, (name, source) in enumerate(edges):
         if name not in (*NORMAL, *DOWN, *UP):
             raise unknown(f"Genotype.{cell}: no operation is called", name, (*NORMAL, *DOWN, *UP))

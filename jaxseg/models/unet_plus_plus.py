@@ -168,7 +168,8 @@ def prune(model: nn.Module, variables: Any, level: int) -> tuple[nn.Module, dict
     levels = (deepest,) if model.mode == "single" else range(1, deepest + 1)
     if level not in levels:
         heads = f"a head at level {', '.join(map(str, levels))}"
-        more = '; train it with mode="supervised"' if model.mode == "single" else ""
+        other = model.mode == "single" and 1 <= level <= deepest
+        more = '; train it with mode="supervised"' if other else ""
         raise UserError(f"level {level}: {type(model).__name__} has {heads}{more}")
     small = model.clone(level=level, mode="single")
     kernels = [x for x in jax.tree.leaves(variables.get("params", {})) if x.ndim > 2]

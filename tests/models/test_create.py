@@ -26,12 +26,27 @@ CASES = {
     "models.create('pspnet', num_classes=2, feature=-3).feature": "-3",
     "encoders.create('resnet18', output_stride=12)": "resnet18.output_stride=12: expected Literal",
     "encoders.create('resnet18', output_strides=8)": "the nearest is 'output_stride'",
+    "models.create('unet', num_classes=2, dtype=jax.numpy.float16)": "expected str",
+    "models.Genotype(down=(('down_conv', 0), ('down_conv',)), up=())": "must be pairs such as",
+    "traced('attention_unet', widths=(4,))": "widths=(4,): must be of two levels or more",
+    "traced('multiresunet', alpha=0.0)": "MultiResUNet.alpha=0.0: must be above 0",
+    "traced('enet', middles=(0,))": 'ENet.middles=(0,): must be "asymmetric" or dilations',
+    "traced('enet', rank=3)": "ENet takes images alone, [b h w c]; this has the shape (1, 32, 32",
+    "traced('refinenet', widths=(4,) * 6)": "(4, 4, 4, 4, 4, 4): must be 5 at most, the f",
+    "traced('espnet_c', encoder=encoders.ESPNetC((4, 5), depths=(1, 2)))": "(1, 2): must be 1: by",
+    "traced('unet', encoder=encoders.Plain((4,)))": "encoder: gives one map of the image's size",
+    "traced('autofocus', padding='zeros', widths=())": "autofocus.widths=(): must be one number or",
 }
 
 CODE = """
-import json
+import jax, json
 from jaxseg import encoders, layers, models
 from jaxseg.errors import UserError
+
+def traced(name, rank=2, **fields):
+    model, x = models.create(name, num_classes=2, **fields), jax.numpy.zeros((1, *[32] * rank, 3))
+    jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))
+
 said = []
 for call in {calls!r}:
     try:

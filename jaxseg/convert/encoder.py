@@ -1,0 +1,71 @@
+"""Weights of a backbone alone, as the field's ImageNet files are, for an encoder of ours."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import numpy as np
+
+from jaxseg.convert.names import Table, laid_out, place
+from jaxseg.convert.weights import COUNTER, Place, fitted, missing, shapes_of
+from jaxseg.errors import UserError
+
+
+def encoder_weights(
+    encoder: nn.Module, state_dict: Mapping[str, Any], rank: int = 2
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The encoder's variables, and the keys that are none of its own, such as a classifier's.
+
+    The library is the one of the encoder's ``names`` that the keys fit. The first kernel keeps the
+    number of channels that it has in the file; every other array has the encoder's shape.
+    UserError, all in one line, for what is missing, of another shape or not finite.
+    """
+    tables: Mapping[str, Table] = getattr(encoder, "names", {})
+    if not tables:
+        raise UserError(f"no PyTorch weights of {type(encoder).__name__} are known")
+    tried = {name: _tried(encoder, state_dict, table, rank) for name, table in tables.items()}
+    name = min(tried, key=lambda name: len(tried[name][2]))
+    found, over, wrong = tried[name]
+    if wrong:
+        of = f"{type(encoder).__name__} by {name}'s names"
+        raise UserError(f"the weights do not fit {of}: {'; '.join(wrong)}")
+    return flax.traverse_util.unflatten_dict(found), tuple(over)
+
+
+def _tried(
+    encoder: nn.Module, state_dict: Mapping[str, Any], names: Table, rank: int
+) -> tuple[dict[Place, np.ndarray], list[str], list[str]]:
+    """What has a place by these names, what has none, and what is wrong."""
+    arrays = {key: np.asarray(value) for key, value in state_dict.items()}
+    keys = [key for key in arrays if "." in key and key.rpartition(".")[2] != COUNTER]
+    places = {key: place(key, arrays[key].shape, names) for key in keys}
+    shapes = shapes_of(encoder, _channels(encoder, arrays, places, names, rank), rank)
+    found: dict[Place, np.ndarray] = {}
+    over, wrong = [], []
+    for key, value in arrays.items():
+        at = places.get(key)
+        if at in shapes:
+            found[at], misfit = fitted(key, value, shapes[at], names)
+            wrong += misfit
+        elif key.rpartition(".")[2] != COUNTER:
+            over.append(key)
+    wrong += [missing(at, shape, names) for at, shape in shapes.items() if at not in found]
+    return found, over, wrong
+
+
+def _channels(
+    encoder: nn.Module,
+    arrays: Mapping[str, np.ndarray],
+    places: Mapping[str, Place],
+    names: Table,
+    rank: int,
+) -> int:
+    """Channels of the image that the file's first kernel is for; 3 where nothing says another."""
+    shapes = shapes_of(encoder, 3, rank)
+    for key, at in places.items():
+        here, there = shapes.get(at), laid_out(arrays[key], key, names).shape
+        if here and len(here) > 2 and here != there and here[-2] == 3:
+            if (*here[:-2], here[-1]) == (*there[:-2], there[-1]):
+                return there[-2]
+    return 3

@@ -1,0 +1,180 @@
+"""A network of PyTorch's libraries as a run: ``python -m jaxseg.import_torch --library L ...``.
+
+The output is a workdir of no steps: evaluate, predict, export, ``jaxseg.load`` and ``init_from`` of
+another run take it as any other. torch is not needed.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.traverse_util
+import numpy as np
+
+from jaxseg import command, config, convert, cost, workdir
+from jaxseg.convert.weights import shapes_of
+from jaxseg.data import Data, Folder
+from jaxseg.encoders import Classifier, Standardize
+from jaxseg.errors import UserError
+from jaxseg.experiment import Experiment, check
+from jaxseg.init_from import write_run
+from jaxseg.recipes import Supervised
+
+
+@dataclasses.dataclass(frozen=True)
+class Imported:
+    """What was written: the run's folder and experiment, its parameters, and what to know."""
+
+    folder: Path
+    experiment: Experiment
+    parameters: int
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """The command's lines."""
+        model: Any = self.experiment.recipe.model
+        said = f"{self.folder}: {type(model).__name__}, {self.parameters:,} parameters"
+        return "\n".join((said, *self.notes))
+
+
+def import_torch(
+    library: str,
+    arch: str,
+    kwargs: Mapping[str, Any],
+    weights: str | Path | Mapping[str, Any],
+    folder: str | Path,
+    *,
+    base: Experiment | None = None,
+    standardize: bool = True,
+) -> Imported:
+    """Write the network that computes what ``library``'s ``arch(**kwargs)`` does as a run.
+
+    ``weights`` is a file (`jaxseg.convert.read`) or a ``state_dict`` of arrays. ``base`` is the
+    experiment whose data, recipe and evaluation the run gets; without one its data are a `Folder`
+    of no place, which ``predict`` and ``evaluate --images --masks`` do not ask for. With
+    ``standardize`` the encoder does to images in [0, 1] what its ImageNet weights expect, where
+    the library says what that is; without, it takes images as they come.
+
+    A network of one logit, whose sigmoid is the object's probability there, gets a second one, of
+    the background and always 0, whose softmax is the same.
+
+    UserError where nothing here is that network, where the weights do not fit, where the data's
+    classes or channels do not, and where the folder holds a run; nothing is written then.
+    """
+    folder = Path(folder)
+    held = [path for pattern in workdir.OUTPUTS for path in folder.glob(pattern)]
+    if held or folder.is_file():
+        raise UserError(f"--workdir {folder}: {'holds a run' if held else 'a file'}; name another")
+    built = convert.counterpart(library, arch, kwargs)
+    if isinstance(built.model, Classifier):
+        raise UserError(
+            f"{library} {arch} scores images as a whole; give its file to init_from of a network "
+            'on that encoder: {"model": InitFrom(run=FILE, into="encoder")}'
+        )
+    state_dict = weights if isinstance(weights, Mapping) else convert.read(weights)
+    model, variables = convert.from_torch(library, arch, kwargs, state_dict)
+    notes = []
+    if model.num_classes == 1:  # pyright: ignore[reportAttributeAccessIssue]
+        model, variables = _of_two_classes(model, variables, built.channels, built.rank)
+        notes.append("one logit there, two classes here: the background's logit is 0")
+    if standardize and built.standardize is not None:
+        model, said = _standardized(model, built.standardize)
+        notes.append(said)
+    experiment = _experiment(model, built.channels, built.rank, base)
+    write_run(folder, experiment, variables)
+    return Imported(folder, experiment, cost.parameters(variables), tuple(notes))
+
+
+def _of_two_classes(
+    model: Any, variables: Mapping[str, Any], channels: int, rank: int
+) -> tuple[Any, dict[str, Any]]:
+    """The network with a logit of the background, 0 everywhere, before its only one."""
+    wider = model.clone(num_classes=2)
+    shapes = shapes_of(wider, channels, rank)
+    flat: dict[Any, Any] = flax.traverse_util.flatten_dict(dict(variables))
+    for at, shape in shapes.items():
+        value = flat[at]
+        if value.shape != shape:
+            if (*value.shape[:-1], 2) != shape:
+                raise UserError(f"{type(model).__name__}: {'/'.join(at)} cannot have two classes")
+            flat[at] = np.concatenate([np.zeros_like(value), value], axis=-1)
+    return wider, flax.traverse_util.unflatten_dict(flat)
+
+
+def _standardized(model: Any, standardize: Standardize) -> tuple[Any, str]:
+    encoder = getattr(model, "encoder", None)
+    if encoder is None or not hasattr(encoder, "standardize"):
+        return model, f"its weights expect {standardize}; nothing here applies it"
+    said = f"its encoder applies what its weights expect: {standardize}"
+    return model.clone(encoder=encoder.clone(standardize=standardize)), said
+
+
+def _experiment(model: Any, channels: int, rank: int, base: Experiment | None) -> Experiment:
+    if base is None:
+        data = Data(dataset=Folder(model.num_classes, channels=channels, rank=rank))
+        return Experiment(recipe=Supervised(model=model), data=data, steps=1, batch_size=8)
+    recipe: Any = base.recipe
+    if not hasattr(recipe, "model"):
+        raise UserError(f"--config: its recipe {type(recipe).__name__} has no model to be replaced")
+    dataset = base.data.dataset
+    if dataset.channels != channels:
+        raise UserError(
+            f"--config: data.dataset has {dataset.channels} channels, the network {channels}"
+        )
+    made = dataclasses.replace(base, recipe=dataclasses.replace(recipe, model=model), init_from={})
+    check(made)
+    return made
+
+
+def arguments_of(text: str) -> dict[str, Any]:
+    """The peer's arguments out of a JSON object. UserError where it is none."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--kwargs {text}: is no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise UserError(f"--kwargs {text}: must be a JSON object such as '{{\"classes\": 5}}'")
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command."""
+    parser = command.parser(
+        prog="python -m jaxseg.import_torch",
+        description="Write a network of a PyTorch library, with its weights, as a run.",
+        epilog="example: python -m jaxseg.import_torch --library segmentation_models_pytorch "
+        '--arch Unet --kwargs \'{"encoder_name": "resnet34", "classes": 5}\' '
+        "--input weights.safetensors --workdir runs/imported",
+    )
+    parser.add_argument("--library", required=True, help=f"among {', '.join(convert.LIBRARIES)}")
+    parser.add_argument("--arch", required=True, help="class or builder of the library")
+    parser.add_argument("--kwargs", default="{}", help="its arguments, as a JSON object")
+    parser.add_argument("--input", required=True, help="file of its weights, or hf://owner/name")
+    parser.add_argument("--workdir", type=Path, required=True, help="folder of the new run")
+    parser.add_argument(
+        "--config", type=Path, help="config whose data, recipe and evaluation the run gets"
+    )
+    parser.add_argument(
+        "--as-stored",
+        action="store_true",
+        help="images go to the network as they come, not as ImageNet weights expect them",
+    )
+    command.add_debug(parser)
+    options = parser.parse_args(arguments)
+    base = None if options.config is None else config.read(options.config)
+    imported = import_torch(
+        options.library,
+        options.arch,
+        arguments_of(options.kwargs),
+        options.input,
+        options.workdir,
+        base=base,
+        standardize=not options.as_stored,
+    )
+    print(imported)
+
+
+if __name__ == "__main__":
+    command.run(main)
