@@ -25,7 +25,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     called``: it precedes the name.
     """
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
     if near:
         return UserError(f"{what} {name!r}; the nearest is {near[0]!r}")
     return UserError(f"{what} {name!r}; there are {', '.join(names) or 'none'}")

@@ -127,7 +127,7 @@ def misfit(name: str, value: Any, hint: Any) -> UserError:
                 return misfit(f"{name}.{key}", item, inner)
     shown = " ".join(repr(value).split())
     expected = spelt(hint)
-    if is_class(value):
+    if isinstance(value, type) and is_class(value):
         expected = f"an object, {value.__name__}(...)"
     elif isinstance(value, float) and not math.isfinite(value):
         expected = "a finite number"

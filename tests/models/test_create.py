@@ -28,7 +28,7 @@ CASES = {
     "encoders.create('resnet18', output_strides=8)": "the nearest is 'output_stride'",
     "models.create('unet', num_classes=2, dtype=jax.numpy.float16)": "expected str",
     "models.Genotype(down=(('down_conv', 0), ('down_conv',)), up=())": "must be pairs such as",
-    "traced('attention_unet', widths=(4,))": "widths=(4,): must be of two levels or more",
+    "traced('attention_unet', widths=(4,))": "strides=(): must be one for each of widths",
     "traced('multiresunet', alpha=0.0)": "MultiResUNet.alpha=0.0: must be above 0",
     "traced('enet', middles=(0,))": 'ENet.middles=(0,): must be "asymmetric" or dilations',
     "traced('enet', rank=3)": "ENet takes images alone, [b h w c]; this has the shape (1, 32, 32",
