@@ -1,7 +1,8 @@
 """Files of weights as arrays by name: safetensors, PyTorch's, NumPy's, Keras', and the hub's."""
 
+import functools
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from jaxseg.convert.inert import Tensor
 from jaxseg.convert.torch_file import LEGACY, read_torch
 from jaxseg.errors import UserError, first_line, unknown
 
@@ -20,6 +22,9 @@ WRAPPERS = ("module.", "_orig_mod.")
 
 BESIDE = ("optim", "lr_sched", "scheduler", "scaler", "grad_scaler")
 """How names begin of what a training program keeps beside its weights."""
+
+Pick = Callable[[Any], Mapping[str, Any]]
+"""The dictionary of arrays, or tensors that are not read yet, among all that a file holds."""
 
 KINDS = ".safetensors, PyTorch's .pth, .pt, .bin and .ckpt, .npz, Keras' .h5 and .keras"
 
@@ -40,7 +45,7 @@ def read(path: str | Path, *, key: str = "", prefix: str = "") -> dict[str, np.n
     truncated, or that holds no weights or several; it says which.
     """
     path = downloaded(str(path)) if str(path).startswith(HUB) else Path(path)
-    found = _picked(_content(path), key, path)
+    found = _content(path, functools.partial(_picked, key=key, path=path))
     arrays = {name: _plain(value) for name, value in found.items() if isinstance(value, np.ndarray)}
     while arrays and (before := _wrapper(arrays)):
         arrays = {name.removeprefix(before): value for name, value in arrays.items()}
@@ -49,8 +54,8 @@ def read(path: str | Path, *, key: str = "", prefix: str = "") -> dict[str, np.n
     return {name.removeprefix(prefix): value for name, value in arrays.items()}
 
 
-def _content(path: Path) -> Any:
-    """What the file holds, by what it is."""
+def _content(path: Path, pick: Pick) -> Mapping[str, Any]:
+    """What is picked of all that the file holds, by what it is."""
     if path.is_dir():
         raise UserError(f"{path}: a folder; name the file of the weights in it")
     try:
@@ -61,21 +66,21 @@ def _content(path: Path) -> Any:
     if begin.startswith(b"version https://git-lfs"):
         raise UserError(f"{path}: a pointer of Git LFS, not the file; `git lfs pull` fetches it")
     if begin.startswith(b"\x89HDF"):
-        return _hdf5(path)
+        return pick(_hdf5(path))
     if begin.startswith(b"PK"):
-        return _zip(path)
+        return _zip(path, pick)
     if begin.startswith(LEGACY):
-        return read_torch(path)
+        return read_torch(path, pick)
     if begin[8:9] == b"{":
         try:
-            return load_file(path)
+            return pick(load_file(path))
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path}: damaged safetensors ({first_line(error)})") from error
     what = "an empty file" if not begin else "no file of weights that is known"
     raise UserError(f"{path}: {what}; read are {KINDS}")
 
 
-def _zip(path: Path) -> Any:
+def _zip(path: Path, pick: Pick) -> Mapping[str, Any]:
     """PyTorch's, NumPy's and Keras' archives."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -88,13 +93,13 @@ def _zip(path: Path) -> Any:
             'torch.save(torch.jit.load(FILE).state_dict(), "weights.pth")'
         )
     if any(name.endswith("data.pkl") for name in members):
-        return read_torch(path)
+        return read_torch(path, pick)
     if "model.weights.h5" in members:
-        return _hdf5(path, inside="model.weights.h5")
+        return pick(_hdf5(path, inside="model.weights.h5"))
     if members and all(name.endswith(".npy") for name in members):
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
+                return pick(dict(arrays))
         except (ValueError, zipfile.BadZipFile, EOFError) as error:
             raise UserError(f"{path}: {first_line(error)}") from error
     raise UserError(f"{path}: an archive without weights; read are {KINDS}")
@@ -113,6 +118,8 @@ def _hdf5(path: Path, inside: str = "") -> dict[str, np.ndarray]:
 
     def visit(name: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset) and node.dtype.kind in "fiub":
+            if node.external or node.is_virtual:
+                raise UserError(f"{path}: {name} lies in another file, which is not opened")
             found[name] = np.asarray(node)
 
     try:
@@ -123,7 +130,7 @@ def _hdf5(path: Path, inside: str = "") -> dict[str, np.ndarray]:
     return found
 
 
-def _picked(content: Any, key: str, path: Path) -> Mapping[str, Any]:
+def _picked(content: Any, *, key: str, path: Path) -> Mapping[str, Any]:
     """The dictionary of arrays, at ``key`` or the only one."""
     candidates = dict(_candidates(content))
     if key:
@@ -146,7 +153,7 @@ def _candidates(content: Any, at: str = "", depth: int = 2) -> list[tuple[str, M
     """Dictionaries of arrays by name, and the names that lead to them."""
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         return []
-    if any(isinstance(value, np.ndarray) for value in content.values()):
+    if any(isinstance(value, np.ndarray | Tensor) for value in content.values()):
         return [(at, content)]
     if not depth:
         return []
@@ -165,7 +172,7 @@ def _wrapper(arrays: Mapping[str, Any]) -> str:
 def _plain(value: np.ndarray) -> np.ndarray:
     """The array with memory of its own, in a dtype that NumPy has; half precision as float32."""
     narrow = value.dtype.kind == "V" or (value.dtype.kind == "f" and value.dtype.itemsize < 4)
-    return np.array(value, np.float32 if narrow else value.dtype, order="C")
+    return np.require(value, np.float32 if narrow else value.dtype, ["C", "W"])
 
 
 # --- the Hugging Face hub -------------------------------------------------------------------------

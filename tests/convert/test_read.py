@@ -114,7 +114,7 @@ def hostile(mark):
         "torch._utils._rebuild_from_type_v2": named("torch._utils", "_rebuild_from_type_v2", "x"),
         "numpy.load": named("numpy", "load", "x"),
         "builtins.getattr": named("builtins", "getattr", "x"),
-        "pathlib.PosixPath": pickle.dumps(Path("x"), 2).replace(b"pathlib._local", b"pathlib"),
+        "pathlib.Path": named("pathlib", "Path", "x"),
         # the old opcode of instances, and a call of an attribute's name
         "os.popen": f"(V{mark}\nios\npopen\n.".encode(),
         "torch.storage.FloatStorage.__init__": b"\x80\x04\x8c\rtorch.storage\x8c\x15"
@@ -148,8 +148,8 @@ def test_what_a_pickle_calls_of_the_known_names_does_nothing(tmp_path):
 def test_a_tensor_cannot_see_beyond_its_storage(tmp_path):
     """Bytes of this process would be read as weights."""
     pickled = (
-        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
-        b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQK\x00(K\x09t(K\x01t\x89NtR."
+        b"\x80\x02}X\x01\0\0\0actorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+        b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x02tQK\x00(K\x09t(K\x01t\x89NtRs."
     )
     with zipfile.ZipFile(tmp_path / "weights.pth", "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
