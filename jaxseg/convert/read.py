@@ -137,27 +137,34 @@ def _picked(content: Any, *, key: str, path: Path) -> Mapping[str, Any]:
         if key not in candidates:
             raise unknown(f"{path}: no weights lie at", key, candidates)
         return candidates[key]
-    if "" in candidates:
-        return candidates[""]
     if not candidates:
         raise UserError(f"{path}: holds no arrays by name; save a state_dict")
-    if len(candidates) > 1:
-        names = ", ".join(map(repr, candidates))
-        raise UserError(
-            f"{path}: holds weights at {names}; say which: key={next(iter(candidates))!r}"
-        )
-    return next(iter(candidates.values()))
+    outer = [at for at in candidates if not any(_within(at, other) for other in candidates)]
+    # a stray tensor beside a state_dict, such as a generator's state, does not hide it
+    larger = [at for at, one in candidates.items() if _count(one) > _count(candidates[outer[0]])]
+    if len(outer) > 1 or larger:
+        choices = [at for at in (outer if len(outer) > 1 else larger) if at]
+        names = ", ".join(map(repr, choices))
+        raise UserError(f"{path}: holds weights at {names}; say which: key={choices[0]!r}")
+    return candidates[outer[0]]
+
+
+def _within(at: str, other: str) -> bool:
+    """Whether a dictionary lies in another one."""
+    return at != other and (not other or at.startswith(f"{other}."))
+
+
+def _count(content: Mapping[str, Any]) -> int:
+    return sum(isinstance(value, np.ndarray | Tensor) for value in content.values())
 
 
 def _candidates(content: Any, at: str = "", depth: int = 2) -> list[tuple[str, Mapping[str, Any]]]:
     """Dictionaries of arrays by name, and the names that lead to them."""
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         return []
-    if any(isinstance(value, np.ndarray | Tensor) for value in content.values()):
-        return [(at, content)]
+    found = [(at, content)] if _count(content) else []
     if not depth:
-        return []
-    found = []
+        return found
     for name, value in content.items():
         if not name.lower().startswith(BESIDE):
             found += _candidates(value, f"{at}.{name}" if at else name, depth - 1)

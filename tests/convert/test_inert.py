@@ -6,12 +6,15 @@ import os
 import pickle
 import re
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from jaxseg.convert import read
 from jaxseg.convert.inert import _CALLS
 from jaxseg.errors import UserError
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "weights_files"
 
 MAGIC = 0x1950A86A20F9469CFC6C
 
@@ -182,3 +185,11 @@ def test_dictionaries_within_themselves_end(tmp_path):
     pickled = b"\x80\x02}q\x00" + text("self") + b"h\x00s."
     with pytest.raises(UserError, match="holds no arrays by name"):
         read(stored(tmp_path, "zip", pickled))
+
+
+def test_a_refused_file_leaves_no_trace_on_those_read_after_it(tmp_path):
+    """A default of one of our functions would turn the floats of every later file to integers."""
+    state = b"}" + text("__kwdefaults__") + b"}" + text("dtype") + text("int32") + b"ss"
+    with pytest.raises(UserError, match="no state is set on it"):
+        read(stored(tmp_path, "zip", b"\x80\x02" + TENSOR + b"N" + state + b"\x86b."))
+    assert read(GOLDEN / "two.pth", key="model")["a"].tolist() == [1, 1]

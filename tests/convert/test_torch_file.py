@@ -11,7 +11,7 @@ from jaxseg.errors import UserError
 
 HERE = Path(__file__).parent.parent / "golden" / "weights_files"
 NUMBERS = np.load(HERE / "numbers.npz")
-FILES = sorted({name.partition("/")[0] for name in NUMBERS.files})
+FILES = sorted({name.partition("/")[0] for name in NUMBERS.files} - {"stray.pth"})
 
 
 def expected(file):
@@ -89,6 +89,13 @@ def test_a_record_that_is_short_or_absent_is_refused(tmp_path):
         zipped(path, lambda name, old, f=change: f(old) if name.endswith("data/0") else old)
         with pytest.raises(UserError, match="damaged PyTorch file .record views/data/0"):
             read(path)
+
+
+def test_a_stray_tensor_does_not_hide_the_weights_beside_it():
+    name = HERE / "stray.pth"
+    with pytest.raises(UserError, match="holds weights at 'state_dict'; say which: key='state_d"):
+        read(name)
+    assert set(read(name, key="state_dict")) == {"a", "b"}
 
 
 def test_a_whole_network_is_refused_by_name():

@@ -85,5 +85,7 @@ for FILE, OPTIONS in (("training.ckpt", {}), ("training_legacy.pth.tar", OLD)):
 save("attributes.pth", {"marked": MARKED}, {"marked": MARKED})
 TWO = {"model": {"a": torch.ones(2)}, "ema": {"a": torch.zeros(2)}}
 save("two.pth", TWO, TWO["ema"])
+STRAY = {"generator": torch.ones(3), "state_dict": {"a": torch.ones(2), "b": torch.zeros(1)}}
+save("stray.pth", STRAY, STRAY["state_dict"])
 save("whole_network.pth", NET, {})
 np.savez_compressed(HERE / "numbers.npz", **STORE)
