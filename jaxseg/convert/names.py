@@ -50,7 +50,8 @@ def place(key: str, shape: Sequence[int], names: Table) -> tuple[str, ...]:
         return ("params", *ours.split("."), leaf)
     kind = "batch_stats" if leaf.startswith("running") else "params"
     leaf = LEAVES.get(leaf) or ("kernel" if len(shape) > 1 else "scale")
-    part = [] if ours.endswith(tuple(MARKS)) else ["conv" if leaf == "kernel" else "norm"]
+    of_conv = leaf == "kernel" or (leaf == "bias" and _is_of_conv(key, names))
+    part = [] if ours.endswith(tuple(MARKS)) else ["conv" if of_conv else "norm"]
     return (kind, *ours.rstrip(MARKS).split("."), *part, leaf)
 
 
@@ -89,6 +90,20 @@ def laid_back(value: np.ndarray, key: str, names: Table) -> np.ndarray:
 def _named(key: str, names: Table) -> str:
     where = key.rsplit(".", 1)[0]
     return next((re.sub(f"^{p}$", n, where) for p, n in names if re.fullmatch(p, where)), where)
+
+
+def _is_of_conv(key: str, names: Table) -> bool:
+    """Whether a pattern's choice of a convolution and its norm says that the key is the former's.
+
+    So it is with networks without norms, whose convolutions have the biases.
+    """
+    where = key.rsplit(".", 1)[0]
+    pattern = next((p for p, _ in names if re.fullmatch(p, where)), "")
+    choice = re.search(r"\(\?:([^()|]+)\|[^()|]+\)", pattern)
+    if choice is None:
+        return False
+    conv = pattern[: choice.start()] + choice[1] + pattern[choice.end() :]
+    return re.fullmatch(conv, where) is not None
 
 
 # --- the other way --------------------------------------------------------------------------------

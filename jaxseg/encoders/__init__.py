@@ -6,18 +6,18 @@ without the parameters of the others, as a pruned network needs them (`finest`).
 """
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-from jaxtyping import Array, Float
 
 from jaxseg.encoders.alexnet import AlexNet
 from jaxseg.encoders.classifier import Classifier, classifier
+from jaxseg.encoders.cut import Cut
 from jaxseg.encoders.densenet import DenseNet
 from jaxseg.encoders.efficientnet_lite import EfficientNetLite
 from jaxseg.encoders.espnet import ESPNetC
+from jaxseg.encoders.finest import finest
 from jaxseg.encoders.mit import MiT
 from jaxseg.encoders.mobilenet_v2 import MobileNetV2
 from jaxseg.encoders.mobilenet_v3 import MobileNetV3
@@ -27,7 +27,7 @@ from jaxseg.encoders.standardize import Standardize
 from jaxseg.encoders.vgg import VGG
 from jaxseg.encoders.xception import Xception
 from jaxseg.encoders.xception_aligned import ENTRY_71, AlignedXception
-from jaxseg.errors import UserError, unknown
+from jaxseg.errors import unknown
 from jaxseg.fields import check, configurable
 
 _MIT = (64, 128, 320, 512)
@@ -83,6 +83,7 @@ __all__ = [
     "MiT",
     "DenseNet",
     "AlexNet",
+    "Cut",
     "EfficientNetLite",
     "ESPNetC",
     "MobileNetV2",
@@ -110,21 +111,3 @@ def create(name: str, **fields: Any) -> nn.Module:
     encoder = default.clone(**fields)
     check(encoder, f"{name}.")
     return encoder
-
-
-def finest(
-    encoder: nn.Module, image: Float[Array, "b *s c"], count: int, *, train: bool
-) -> tuple[Float[Array, "b ..."], ...]:
-    """The ``count`` finest features; what lies deeper has no parameters and costs nothing.
-
-    UserError for an encoder that only gives all of them.
-    """
-    run: Any = encoder
-    if count == len(run.strides):
-        return run(image, train=train)
-    if "count" not in inspect.signature(type(encoder).__call__).parameters:
-        raise UserError(
-            f"encoder {type(encoder).__name__} gives all of its {len(run.strides)} features or "
-            f"none, so a network cannot end at {count} of them: it takes no argument 'count'"
-        )
-    return run(image, train=train, count=count)

@@ -125,17 +125,18 @@ def formed(
     )
 
 
-def rates_at(rates: tuple[int, ...], output_stride: int) -> tuple[int, ...]:
-    """The rates for a map of this stride that see as far as ``rates`` do at stride 16.
+def rates_at(rates: tuple[int, ...], output_stride: int, given_at: int = 16) -> tuple[int, ...]:
+    """The rates for a map of this stride that see as far as ``rates`` do at stride ``given_at``.
 
     UserError where one would not be a whole number.
     """
-    if any(16 * rate % output_stride for rate in rates):
+    if any(given_at * rate % output_stride for rate in rates):
         raise UserError(
-            f"rates={rates}: are those at output stride 16, and 16 / {output_stride} of each must "
-            f"be a whole number; multiples of {output_stride // 16} fit"
+            f"rates={rates}: are those at output stride {given_at}, and {given_at} / "
+            f"{output_stride} of each must be a whole number; multiples of "
+            f"{output_stride // given_at} fit"
         )
-    return tuple(16 * rate // output_stride for rate in rates)
+    return tuple(given_at * rate // output_stride for rate in rates)
 
 
 def _check(rates: tuple[int, ...], layer: str) -> None:

@@ -29,7 +29,8 @@ class ExpandingPath(nn.Module):
     (256, 128, 64, 32, 16) by ``nearest`` of segmentation_models_pytorch.
 
     A copy of ``recalibration`` (`jaxseg.layers.recalibration`) ends each level; ``joined`` says
-    that another one weighs the concatenation, as in segmentation_models_pytorch.
+    that another one weighs the concatenation, as in segmentation_models_pytorch. There a level
+    without a skip has that block's parameters too, and computes nothing with them.
     """
 
     strides: tuple[int, ...]
@@ -59,8 +60,8 @@ class ExpandingPath(nn.Module):
             skip = skips[level]
             if skip is not None:
                 x = jnp.concatenate([x, skip], axis=-1)
-                if self.recalibrated == "joined":
-                    x = self._weighed(x, f"level{level}_joined_recalibration", train)
+            if self.recalibrated == "joined":
+                x = self._weighed_joined(x, skip, f"level{level}_joined_recalibration", train)
             for i in (1, 2):
                 conv = ConvNorm(
                     widths[level],
@@ -71,6 +72,15 @@ class ExpandingPath(nn.Module):
             x = self._weighed(x, f"level{level}_recalibration", train)
             maps.append(x)
         return tuple(reversed(maps))
+
+    def _weighed_joined(
+        self, x: Array, skip: Array | None, name: str, train: bool
+    ) -> Float[Array, "b ..."]:
+        if skip is not None:
+            return self._weighed(x, name, train)
+        if self.is_initializing():
+            self._weighed(x, name, train)
+        return x
 
     def _weighed(self, x: Array, name: str, train: bool) -> Float[Array, "b ..."]:
         return recalibrated(self.recalibration, x, name, train=train)

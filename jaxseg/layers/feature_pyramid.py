@@ -7,10 +7,14 @@ from jaxtyping import Array, Float
 
 from jaxseg.layers.conv import Conv
 from jaxseg.ops import enlarge
+from jaxseg.ops.resize import Method
 
 
 def top_down(
-    features: tuple[Float[Array, "b ..."], ...], strides: tuple[int, ...], width: int
+    features: tuple[Float[Array, "b ..."], ...],
+    strides: tuple[int, ...],
+    width: int,
+    method: Method = "nearest",
 ) -> list[Float[Array, "b ..."]]:
     """P2, P3, ..., finest first: each feature's projection, and the level above it enlarged.
 
@@ -21,7 +25,7 @@ def top_down(
     for i in reversed(range(len(features))):
         x = Conv(width, kernel_size=1, name=f"p{i + 2}_lateral")(features[i])
         if above is not None:
-            x = x + enlarge(above, strides[i + 1] // strides[i], "nearest")
+            x = x + enlarge(above, strides[i + 1] // strides[i], method)
         above = x
         maps.append(x)
     return maps[::-1]

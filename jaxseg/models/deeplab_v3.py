@@ -20,16 +20,27 @@ from jaxtyping import Array, Float
 from jaxseg.encoders import ResNet
 from jaxseg.errors import UserError, require
 from jaxseg.layers import ASPP, ConvNorm, Head, Kind, ResidualBlock
-from jaxseg.layers.aspp import Order, rates_at
+from jaxseg.layers.aspp import Form, Order, rates_at
 from jaxseg.ops import resize
 from jaxseg.types import Names, Paper, Prediction
 
-_ASPP = (
-    (r"convs\.0\.(?:0|1)", "aspp.pointwise"),
-    (r"convs\.([123])\.(?:0|1)", r"aspp.dilated\1"),
-    (r"convs\.4\.(?:1|2)", "aspp.image"),
-    (r"project\.(?:0|1)", "aspp.projection"),
-)
+
+def aspp_names(place: str, form: Form) -> tuple[tuple[str, str], ...]:
+    """PyTorch's names of an ASPP, which stands at the pattern ``place`` there."""
+    dilated = [(r"convs\.([123])\.(?:0|1)", r"aspp.dilated\1")]
+    if form != "standard":
+        dilated = [
+            (r"convs\.([123])\.0\.0", r"aspp.dilated\1.depthwise!"),
+            (r"convs\.([123])\.0\.1", r"aspp.dilated\1.pointwise!"),
+            (r"convs\.([123])\.1", r"aspp.dilated\1.pointwise_norm!"),
+        ]
+    rows = (
+        (r"convs\.0\.(?:0|1)", "aspp.pointwise"),
+        *dilated,
+        (r"convs\.4\.(?:1|2)", "aspp.image"),
+        (r"project\.(?:0|1)", "aspp.projection"),
+    )
+    return tuple((rf"{place}\.{pattern}", name) for pattern, name in rows)
 
 
 class DeepLabV3(nn.Module):
@@ -44,9 +55,11 @@ class DeepLabV3(nn.Module):
     serve both, as the paper trains at 16 and evaluates at 8: a loaded model's other form is
     ``model.clone(encoder=model.encoder.clone(output_stride=8))``.
 
-    ``context_convs`` 3x3 convolutions follow the ASPP. ``auxiliary="head"`` is a head of `FCN` on
-    the feature before the last, at that feature's size. ``align_corners`` says how logits are
-    enlarged. ``dropout`` is that after the ASPP's projection; it needs the rng ``dropout``.
+    ``rates_stride`` is the output stride at which ``rates`` are given, if not 16. ``form`` is that
+    of the ASPP's 3x3 convolutions; ``context_convs`` further ones follow it. ``auxiliary="head"``
+    is a head of `FCN` on the feature before the last, at that feature's size. ``align_corners``
+    says how logits are enlarged. ``dropout`` is that after the ASPP's projection; it needs the rng
+    ``dropout``.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -55,21 +68,6 @@ class DeepLabV3(nn.Module):
         2017,
         "https://arxiv.org/abs/1706.05587",
     )
-
-    names: ClassVar[Names] = {
-        "torchvision": (
-            *((rf"classifier\.0\.{pattern}", name) for pattern, name in _ASPP),
-            (r"classifier\.(?:1|2)", "context_conv1"),
-            (r"classifier\.4", "head!"),
-            (r"aux_classifier\.(?:0|1)", "auxiliary_conv"),
-            (r"aux_classifier\.4", "auxiliary_head!"),
-        ),
-        "segmentation_models_pytorch": (
-            *((rf"decoder\.aspp\.{pattern}", name) for pattern, name in _ASPP),
-            (r"decoder\.(?:conv|bn)", "context_conv1"),
-            (r"segmentation_head\.0", "head!"),
-        ),
-    }
 
     num_classes: int
     encoder: nn.Module = ResNet(50, stem="deep", output_stride=16, multi_grid=(1, 2, 4))
@@ -81,10 +79,31 @@ class DeepLabV3(nn.Module):
     multi_grid: tuple[int, ...] = (1, 2, 1)
     auxiliary: Literal["head", "none"] = "none"
     order: Order = "tensorflow"
+    form: Form = "standard"
+    rates_stride: int = 16
     align_corners: bool = True
     dropout: float = 0.1
     norm: Kind = "batch"
     dtype: str = "float32"
+
+    @property
+    def names(self) -> Names:
+        """Places of the library that enlarges logits as ``align_corners`` says."""
+        if self.align_corners:
+            rows = (
+                *aspp_names(r"decoder\.aspp", self.form),
+                (r"decoder\.(?:conv|bn)", "context_conv1"),
+                (r"segmentation_head\.0", "head!"),
+            )
+            return {"segmentation_models_pytorch": rows}
+        rows = (
+            *aspp_names(r"classifier\.0", self.form),
+            (r"classifier\.(?:1|2)", "context_conv1"),
+            (r"classifier\.4", "head!"),
+            (r"aux_classifier\.(?:0|1)", "auxiliary_conv"),
+            (r"aux_classifier\.4", "auxiliary_head!"),
+        )
+        return {"torchvision": rows}
 
     @property
     def stride(self) -> int:
@@ -108,7 +127,8 @@ class DeepLabV3(nn.Module):
     def _pooled(self, x: Array, train: bool) -> Float[Array, "b ..."]:
         aspp = ASPP(
             self.width,
-            rates_at(self.rates, self.stride),
+            rates_at(self.rates, self.stride, self.rates_stride),
+            self.form,
             order=self.order,
             dropout=self.dropout,
             norm=self.norm,

@@ -22,6 +22,7 @@ from jaxseg.errors import UserError
 from jaxseg.layers import ASPP, ConvNorm, Head, Kind
 from jaxseg.layers.aspp import Form, Order, formed, rates_at
 from jaxseg.layers.dense_prediction_cell import DensePredictionCell
+from jaxseg.models.deeplab_v3 import aspp_names
 from jaxseg.ops import resize
 from jaxseg.types import Names, Paper, Prediction
 
@@ -31,9 +32,10 @@ class DeepLabV3Plus(nn.Module):
 
     ``encoder`` has the output stride of the context, 16 or 8, and its feature of stride 4 is the
     low-level one, which a 1x1 convolution makes ``low_level_width`` channels wide. ``rates`` of
-    the ASPP are those at output stride 16, and are doubled at 8: the same variables serve both.
-    ``context="dpc"`` has the dense prediction cell in its place, for images alone. ``form`` is
-    that of each 3x3 convolution, see ``ASPP``; ``context_convs`` of them follow the context and
+    the ASPP are those at output stride 16 (``rates_stride``), and are doubled at 8: the same
+    variables serve both. ``context="dpc"`` has the dense prediction cell in its place, for images
+    alone. ``form`` is that of each 3x3 convolution, see ``ASPP``; ``decoder_form``, where it is
+    named, of those outside of the ASPP; ``context_convs`` of them follow the context and
     ``decoder_convs`` the concatenation. ``align_corners`` says how maps are enlarged. ``dropout``
     needs the rng ``dropout``. Sizes need no padding: maps are resized to each other.
     """
@@ -45,30 +47,13 @@ class DeepLabV3Plus(nn.Module):
         "https://arxiv.org/abs/1802.02611",
     )
 
-    names: ClassVar[Names] = {
-        "segmentation_models_pytorch": (
-            (r"decoder\.aspp\.0\.convs\.0\.(?:0|1)", "aspp.pointwise"),
-            (r"decoder\.aspp\.0\.convs\.([123])\.0\.0", r"aspp.dilated\1.depthwise!"),
-            (r"decoder\.aspp\.0\.convs\.([123])\.0\.1", r"aspp.dilated\1.pointwise!"),
-            (r"decoder\.aspp\.0\.convs\.([123])\.1", r"aspp.dilated\1.pointwise_norm!"),
-            (r"decoder\.aspp\.0\.convs\.4\.(?:1|2)", "aspp.image"),
-            (r"decoder\.aspp\.0\.project\.(?:0|1)", "aspp.projection"),
-            (r"decoder\.aspp\.1\.0", "context_conv1.depthwise!"),
-            (r"decoder\.aspp\.1\.1", "context_conv1.pointwise!"),
-            (r"decoder\.aspp\.2", "context_conv1.pointwise_norm!"),
-            (r"decoder\.block1\.(?:0|1)", "low_level"),
-            (r"decoder\.block2\.0\.0", "decoder_conv1.depthwise!"),
-            (r"decoder\.block2\.0\.1", "decoder_conv1.pointwise!"),
-            (r"decoder\.block2\.1", "decoder_conv1.pointwise_norm!"),
-            (r"segmentation_head\.0", "head!"),
-        )
-    }
-
     num_classes: int
     encoder: nn.Module = AlignedXception(output_stride=16)
     context: Literal["aspp", "dpc"] = "aspp"
     rates: tuple[int, ...] = (6, 12, 18)
+    rates_stride: int = 16
     form: Form = "deeplab"
+    decoder_form: Form | None = None
     width: int = 256
     low_level_width: int = 48
     context_convs: int = 0
@@ -78,6 +63,22 @@ class DeepLabV3Plus(nn.Module):
     dropout: float = 0.1
     norm: Kind = "batch"
     dtype: str = "float32"
+
+    @property
+    def names(self) -> Names:
+        """Places of segmentation_models_pytorch."""
+        rows = (
+            *aspp_names(r"decoder\.aspp\.0", self.form),
+            (r"decoder\.aspp\.1\.0", "context_conv1.depthwise!"),
+            (r"decoder\.aspp\.1\.1", "context_conv1.pointwise!"),
+            (r"decoder\.aspp\.2", "context_conv1.pointwise_norm!"),
+            (r"decoder\.block1\.(?:0|1)", "low_level"),
+            (r"decoder\.block2\.0\.0", "decoder_conv1.depthwise!"),
+            (r"decoder\.block2\.0\.1", "decoder_conv1.pointwise!"),
+            (r"decoder\.block2\.1", "decoder_conv1.pointwise_norm!"),
+            (r"segmentation_head\.0", "head!"),
+        )
+        return {"segmentation_models_pytorch": rows}
 
     @property
     def stride(self) -> int:
@@ -105,7 +106,7 @@ class DeepLabV3Plus(nn.Module):
             return cell(x, train=train)
         aspp = ASPP(
             self.width,
-            rates_at(self.rates, self.stride),
+            rates_at(self.rates, self.stride, self.rates_stride),
             self.form,
             order=self.order,
             dropout=self.dropout,
@@ -116,7 +117,8 @@ class DeepLabV3Plus(nn.Module):
 
     def _convs(self, x: Array, name: str, count: int, train: bool) -> Float[Array, "b ..."]:
         for i in range(count):
-            x = formed(self.form, self.width, norm=self.norm, name=f"{name}{i + 1}")(x, train=train)
+            form = self.decoder_form or self.form
+            x = formed(form, self.width, norm=self.norm, name=f"{name}{i + 1}")(x, train=train)
         return x
 
     def _resized(self, x: Array, shape: tuple) -> Float[Array, "b ..."]:

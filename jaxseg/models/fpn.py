@@ -9,6 +9,7 @@ same group, does not align them.
 segmentation_models_pytorch's FPN is ``FPN(k, smooth="none", align_corners=True, dropout=0.2)``.
 """
 
+import functools
 from typing import ClassVar, Literal
 
 import flax.linen as nn
@@ -27,11 +28,12 @@ class FPN(nn.Module):
     """Encoder, a top-down pyramid of its four coarsest features, the sum of all levels, a head.
 
     P2 is the finest level. ``smooth`` is the 3x3 convolution that ends each level of the pyramid
-    (``width`` channels). From there a level doubles its size, each time after a 3x3 convolution
-    with norm and ReLU (``branch_width`` channels), until it has that of P2, whose one convolution
-    doubles nothing. ``dropout`` drops channels of the sum and needs the rng ``dropout``. Sizes
-    are padded with zeros at the end of each axis to a multiple of ``stride``, and cropped.
-    Volumes as well.
+    (``width`` channels); ``upsample`` is how the way down enlarges. From there a level doubles its
+    size, each time after a 3x3 convolution with norm and ReLU (``branch_width`` channels), until it
+    has that of P2, whose one convolution doubles nothing. ``merge`` is how the levels meet, as a
+    concatenation from the coarsest on. ``dropout`` drops channels of that and needs the rng
+    ``dropout``. Sizes are padded with zeros at the end of each axis to a multiple of ``stride``,
+    and cropped. Volumes as well.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -58,6 +60,8 @@ class FPN(nn.Module):
     width: int = 256
     branch_width: int = 128
     smooth: Literal["conv", "none"] = "conv"
+    merge: Literal["sum", "concatenation"] = "sum"
+    upsample: Literal["nearest", "bilinear"] = "nearest"
     align_corners: bool = False
     dropout: float = 0.0
     norm: Kind = "group"
@@ -74,13 +78,17 @@ class FPN(nn.Module):
         size = image.shape[1:-1]
         x = pad_to_multiple(jnp.asarray(image, self.dtype), self.stride)
         padded, strides = x.shape[1:-1], self.encoder.strides[-4:]
-        pyramid = top_down(self.encoder(x, train=train)[-4:], strides, self.width)
-        total = None
+        method = "nearest" if self.upsample == "nearest" else "linear"
+        pyramid = top_down(self.encoder(x, train=train)[-4:], strides, self.width, method)
+        maps = []
         for level, (y, stride) in enumerate(zip(pyramid, strides, strict=True), start=2):
             y = self._smoothed(y, f"p{level}")
             y = self._branch(y, f"p{level}", stride // strides[0], train)
-            total = y if total is None else total + y
-        assert total is not None
+            maps.append(y)
+        if self.merge == "sum":
+            total = functools.reduce(jnp.add, maps)
+        else:
+            total = jnp.concatenate(maps[::-1], axis=-1)  # coarsest first, as their code has it
         total = ChannelDropout(self.dropout, name="dropout")(total, train=train)
         logits = Head(self.num_classes, name="head")(total)
         return Prediction(crop(self._resized(logits, padded), size))

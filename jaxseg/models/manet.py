@@ -35,19 +35,22 @@ from jaxseg.types import Names, Paper, Prediction
 
 Attention = Literal["paper", "smp"]
 
-_SMP = tuple(
-    pair
-    for i, place in enumerate(("level4", "level3", "level2", "level1", "level0"))
-    for pair in (
-        (rf"decoder\.blocks\.{i}\.hl_conv\.0\.(?:0|1)", f"{place}_up_conv1"),
-        (rf"decoder\.blocks\.{i}\.hl_conv\.1\.(?:0|1)", f"{place}_up_conv2"),
-        (rf"decoder\.blocks\.{i}\.SE_ll\.1", f"{place}_skip_reduce!"),
-        (rf"decoder\.blocks\.{i}\.SE_ll\.3", f"{place}_skip_expand!"),
-        (rf"decoder\.blocks\.{i}\.SE_hl\.1", f"{place}_up_reduce!"),
-        (rf"decoder\.blocks\.{i}\.SE_hl\.3", f"{place}_up_expand!"),
-        (rf"decoder\.blocks\.{i}\.conv(\d)\.(?:0|1)", rf"{place}_conv\1"),
+
+def _of_smp(levels: int) -> tuple[tuple[str, str], ...]:
+    """They number the levels of the decoder from the coarsest on."""
+    return tuple(
+        pair
+        for i, place in enumerate(f"level{level}" for level in reversed(range(levels)))
+        for pair in (
+            (rf"decoder\.blocks\.{i}\.hl_conv\.0\.(?:0|1)", f"{place}_up_conv1"),
+            (rf"decoder\.blocks\.{i}\.hl_conv\.1\.(?:0|1)", f"{place}_up_conv2"),
+            (rf"decoder\.blocks\.{i}\.SE_ll\.1", f"{place}_skip_reduce!"),
+            (rf"decoder\.blocks\.{i}\.SE_ll\.3", f"{place}_skip_expand!"),
+            (rf"decoder\.blocks\.{i}\.SE_hl\.1", f"{place}_up_reduce!"),
+            (rf"decoder\.blocks\.{i}\.SE_hl\.3", f"{place}_up_expand!"),
+            (rf"decoder\.blocks\.{i}\.conv(\d)\.(?:0|1)", rf"{place}_conv\1"),
+        )
     )
-)
 
 
 class MANet(nn.Module):
@@ -55,7 +58,8 @@ class MANet(nn.Module):
 
     ``widths`` are the levels', coarsest first; an encoder of fewer levels has the first alone.
     Where the finest feature is not at full resolution, a last level without a skip and without
-    attention follows. Maps are enlarged by nearest neighbour. The gates of a level squeeze its
+    attention follows, and a feature without channels gets none. ``upsample`` is how maps are
+    enlarged. The gates of a level squeeze its
     channels by ``reduction``; ``position_width`` is that of query and key. Sizes are padded with
     zeros at the end of each axis to a multiple of the encoder's stride, and cropped. Volumes as
     well.
@@ -68,25 +72,28 @@ class MANet(nn.Module):
         "https://doi.org/10.1109/ACCESS.2020.3025372",
     )
 
-    names: ClassVar[Names] = {
-        "segmentation_models_pytorch": (
-            (r"decoder\.center\.top_conv", "pab.key!"),
-            (r"decoder\.center\.center_conv", "pab.query!"),
-            (r"decoder\.center\.bottom_conv", "pab.value!"),
-            (r"decoder\.center\.out_conv", "pab.out!"),
-            *_SMP,
-            (r"segmentation_head\.0", "head!"),
-        )
-    }
-
     num_classes: int
     encoder: nn.Module = ResNet(34)
     widths: tuple[int, ...] = (256, 128, 64, 32, 16)
     attention: Attention = "paper"
     position_width: int = 64
     reduction: int = 16
+    upsample: Literal["nearest", "bilinear"] = "nearest"
     norm: Kind = "batch"
     dtype: str = "float32"
+
+    @property
+    def names(self) -> Names:
+        """Places of segmentation_models_pytorch."""
+        rows = (
+            (r"decoder\.center\.top_conv", "pab.key!"),
+            (r"decoder\.center\.center_conv", "pab.query!"),
+            (r"decoder\.center\.bottom_conv", "pab.value!"),
+            (r"decoder\.center\.out_conv", "pab.out!"),
+            *_of_smp(len(level_strides(self.encoder.strides))),
+            (r"segmentation_head\.0", "head!"),
+        )
+        return {"segmentation_models_pytorch": rows}
 
     @property
     def stride(self) -> None:
@@ -111,8 +118,8 @@ class MANet(nn.Module):
             factor = (*levels, strides[-1])[level + 1] // levels[level]
             width, place = self.widths[len(levels) - 1 - level], f"level{level}"
             skip = skips[level]
-            if skip is None:
-                x = enlarge(x, factor, "nearest")
+            if skip is None or not skip.shape[-1]:
+                x = self._enlarged(x, factor)
             else:
                 x = self._fused(x, skip, factor, place, train)
             for i in (1, 2):
@@ -125,9 +132,13 @@ class MANet(nn.Module):
         """MFAB before its two convolutions: [weighted x, skip], of the size of ``skip``."""
         x = self._conv(x.shape[-1], 3, f"{place}_up_conv1")(x, train=train)
         x = self._conv(skip.shape[-1], 1, f"{place}_up_conv2")(x, train=train)
+        # means stay when a map is enlarged, so the weights are found before that
         weight = self._gate(x, f"{place}_up") + self._gate(skip, f"{place}_skip")
-        x = enlarge(x * spread(weight, x.shape, x.dtype), factor, "nearest")
+        x = self._enlarged(x * spread(weight, x.shape, x.dtype), factor)
         return jnp.concatenate([x, skip], axis=-1)
+
+    def _enlarged(self, x: Array, factor: int) -> Float[Array, "b *t k"]:
+        return enlarge(x, factor, "nearest" if self.upsample == "nearest" else "linear")
 
     def _gate(self, x: Array, place: str) -> Float[Array, "b *t k"]:
         """A weight a channel in (0, 1): squeeze and excitation without the product."""

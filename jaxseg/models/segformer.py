@@ -40,7 +40,7 @@ class SegFormer(nn.Module):
 
     names: ClassVar[Names] = {
         "segmentation_models_pytorch": (
-            *((rf"decoder\.mlp_stage\.{i}\.linear", f"f{4 - i}_project!") for i in range(5)),
+            *((rf"decoder\.mlp_stage\.{i}\.linear", f"f{4 - i}_project-") for i in range(5)),
             (r"decoder\.fuse_stage\.(?:0|1)", "fusion"),
             (r"segmentation_head\.0", "head!"),
         )

@@ -32,10 +32,10 @@ SCSE = (
 )
 
 
-def _of_smp() -> tuple[tuple[str, str], ...]:
+def _of_smp(levels: int) -> tuple[tuple[str, str], ...]:
     """They number the levels of the decoder from the coarsest on."""
     rows = []
-    for i, level in enumerate((4, 3, 2, 1, 0)):
+    for i, level in enumerate(reversed(range(levels))):
         block, place = rf"decoder\.blocks\.{i}", f"decoder.level{level}"
         rows.append((rf"{block}\.conv(\d)\.(?:0|1)", rf"{place}_conv\1"))
         for theirs, ours in SCSE:
@@ -77,15 +77,6 @@ class UNet(nn.Module):
         "https://arxiv.org/abs/1505.04597",
     )
 
-    names: ClassVar[Names] = {
-        "segmentation_models_pytorch": (
-            *_of_smp(),
-            (r"decoder\.center\.0\.(?:0|1)", "centre_conv1"),
-            (r"decoder\.center\.1\.(?:0|1)", "centre_conv2"),
-            (r"segmentation_head\.0", "head!"),
-        )
-    }
-
     num_classes: int
     encoder: nn.Module = Plain()
     widths: tuple[int, ...] | None = None
@@ -99,6 +90,17 @@ class UNet(nn.Module):
     centre: tuple[int, ...] = ()
     remat: bool = False
     dtype: str = "float32"
+
+    @property
+    def names(self) -> Names:
+        """Places of segmentation_models_pytorch."""
+        rows = (
+            *_of_smp(len(level_strides(self.encoder.strides))),
+            (r"decoder\.center\.0\.(?:0|1)", "centre_conv1"),
+            (r"decoder\.center\.1\.(?:0|1)", "centre_conv2"),
+            (r"segmentation_head\.0", "head!"),
+        )
+        return {"segmentation_models_pytorch": rows}
 
     @property
     def stride(self) -> int:

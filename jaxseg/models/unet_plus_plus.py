@@ -25,20 +25,32 @@ from jaxtyping import Array, Float
 from jaxseg.encoders import Plain, finest
 from jaxseg.errors import UserError, require
 from jaxseg.layers import ConvNorm, Head, Kind, TransposedConv, Upsample
+from jaxseg.layers.recalibration import recalibrated
+from jaxseg.models.unet import SCSE
 from jaxseg.ops import crop, enlarge, pad_to_multiple
 from jaxseg.types import Names, Paper, Prediction
+
+SMP_ALONE = '"smp", which alone has a diagonal, a centre and a recalibration'
 
 Node = tuple[int, int]
 """Level and column of a node: ``i`` and ``j`` of the paper's ``X^{i,j}``."""
 
-SMP = (
-    *(
-        (rf"decoder\.blocks\.x_{d}_{n}\.conv(\d)\.(?:0|1)", rf"node{4 - n}_{n - d + 1}_conv\1")
-        for n in range(5)
-        for d in range(n + 1)
-    ),
-    (r"segmentation_head\.0", "node0_5_head!"),
-)
+
+def _of_smp(deepest: int) -> tuple[tuple[str, str], ...]:
+    """They number the levels from the coarsest on, and the nodes of a level from the last."""
+    rows = [
+        (r"decoder\.center\.(\d)\.(?:0|1)", r"centre\1"),
+        (r"segmentation_head\.0", f"node0_{deepest}_head!"),
+    ]
+    for n in range(deepest):
+        for d in range(n + 1):
+            block, node = rf"decoder\.blocks\.x_{d}_{n}", f"node{deepest - 1 - n}_{n - d + 1}"
+            rows.append((rf"{block}\.conv(\d)\.(?:0|1)", rf"{node}_conv\1"))
+            for theirs, ours in SCSE:
+                for number, name in ((1, f"{node}_joined"), (2, node)):
+                    where = rf"{block}\.attention{number}\.attention\.{theirs}"
+                    rows.append((where, f"{name}_recalibration.{ours}"))
+    return tuple(rows)
 
 
 class UNetPlusPlus(nn.Module):
@@ -47,7 +59,10 @@ class UNetPlusPlus(nn.Module):
     A node is two convolutions of the map below it, upsampled, and of its level's earlier nodes:
     all (``dense``), the last (``short``), or the encoder's (``encoder``). Its width is
     ``width * 2**i``. ``nodes="smp"`` has no node of level 0 but the last, nodes as wide as the
-    encoder's feature but on the last diagonal, and concatenates earlier nodes latest first.
+    encoder's feature but on the last diagonal, and concatenates earlier nodes latest first. That
+    diagonal's widths are ``diagonal``, coarsest first, where it is not empty. A ``recalibration``
+    weighs a node's concatenation and what it puts out, as ``UNet``'s ``joined`` does. ``centre``
+    are the widths of convolutions that have parameters there after VGG, and are never run.
 
     ``mode``: ``single`` has one head, at the deepest level; ``supervised`` has one at each level,
     the other ones in ``auxiliary``, deepest first (weigh them ``(1, 1, ...)`` as the paper does);
@@ -65,8 +80,6 @@ class UNetPlusPlus(nn.Module):
         "https://arxiv.org/abs/1912.05074",
     )
 
-    names: ClassVar[Names] = {"segmentation_models_pytorch": SMP}
-
     num_classes: int
     encoder: nn.Module = Plain((32, 64, 128, 256, 512), norm="none")
     width: int = 32
@@ -78,7 +91,15 @@ class UNetPlusPlus(nn.Module):
     norm: Kind | None = None
     head_kernel: int = 1
     dropout: float = 0.0
+    diagonal: tuple[int, ...] = ()
+    recalibration: nn.Module | None = None
+    centre: tuple[int, ...] = ()
     dtype: str = "float32"
+
+    @property
+    def names(self) -> Names:
+        """Places of segmentation_models_pytorch."""
+        return {"segmentation_models_pytorch": _of_smp(self.deepest)}
 
     @property
     def stride(self) -> int:
@@ -107,6 +128,7 @@ class UNetPlusPlus(nn.Module):
         maps: dict[Node, Array] = {(i, 0): f for i, f in enumerate(features, start=missing)}
         if self.nodes == "smp":
             maps.pop((0, 0), None)
+            self._allocate_centre(maps[last, 0], train)
         heads = (last,) if self.mode == "single" else tuple(range(last, 0, -1))
         for i, j in sorted(self._needed(heads), key=lambda node: node[1]):
             maps[i, j] = self._node(i, j, last, maps, train)
@@ -127,6 +149,17 @@ class UNetPlusPlus(nn.Module):
                 'recipe.model.nodes="smp": has one head and no levels; leave skips, mode and level '
                 'as they are, or take nodes="paper"'
             )
+        of_smp = bool(self.diagonal or self.centre or self.recalibration)
+        require(self.nodes == "smp" or not of_smp, "nodes", self.nodes, SMP_ALONE)
+        fits = len(self.diagonal) in (0, self.deepest)
+        require(fits, "diagonal", self.diagonal, f"{self.deepest} widths, one a level, or none")
+
+    def _allocate_centre(self, x: Array, train: bool) -> None:
+        if self.is_initializing():
+            for i, width in enumerate(self.centre):
+                x = ConvNorm(width, norm=self.norm or self.encoder.norm, name=f"centre{i}")(
+                    x, train=train
+                )
 
     def _needed(self, heads: tuple[int, ...]) -> list[Node]:
         """The nodes behind the encoder that the heads at ``X^{0,j}`` are computed from."""
@@ -139,7 +172,8 @@ class UNetPlusPlus(nn.Module):
         self, i: int, j: int, last: int, maps: dict[Node, Array], train: bool
     ) -> Float[Array, "b *s k"]:
         wide = self.nodes == "paper" or i + j == last
-        width, name = self.width * 2**i if wide else maps[i, 0].shape[-1], f"node{i}_{j}"
+        of_diagonal = self.diagonal[last - 1 - i] if self.diagonal else self.width * 2**i
+        width, name = of_diagonal if wide else maps[i, 0].shape[-1], f"node{i}_{j}"
         earlier = {"dense": range(j), "short": (j - 1,), "encoder": (0,)}[self.skips]
         skips = [maps[i, column] for column in earlier if (i, column) in maps]
         below, factor = maps[i + 1, j - 1], self._strides[i + 1] // self._strides[i]
@@ -148,11 +182,16 @@ class UNetPlusPlus(nn.Module):
         else:
             x = enlarge(below, factor, "nearest" if self.upsample == "nearest" else "linear")
         x = jnp.concatenate([x, *(skips if self.nodes == "paper" else reversed(skips))], axis=-1)
+        joined = f"{name}_joined_recalibration"
+        if skips:
+            x = recalibrated(self.recalibration, x, joined, train=train)
+        elif self.is_initializing():  # it has the parameters there all the same
+            recalibrated(self.recalibration, x, joined, train=train)
         for n in (1, 2):
             conv = ConvNorm(width, norm=self.norm or self.encoder.norm, name=f"{name}_conv{n}")
             drop = nn.Dropout(self.dropout, deterministic=not train, name=f"{name}_dropout{n}")
             x = drop(conv(x, train=train))
-        return x
+        return recalibrated(self.recalibration, x, f"{name}_recalibration", train=train)
 
 
 def prune(model: nn.Module, variables: Any, level: int) -> tuple[nn.Module, dict[str, Any]]:

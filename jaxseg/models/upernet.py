@@ -28,8 +28,9 @@ class UPerNet(nn.Module):
 
     P2 is the finest of the four levels. Every convolution of the decoder has ``width`` channels.
     ``feature_norm`` is what the encoder's features pass first, over the channels of a pixel.
-    ``align_corners`` is of the logits alone, which are enlarged from the size of P2. Nothing is
-    padded but images smaller than the encoder's stride. Volumes as well.
+    ``align_corners`` is of the logits alone, which are enlarged from the size of P2.
+    ``norm_of_top`` is that of the convolution after the pyramid pooling; None is ``norm``. Nothing
+    is padded but images smaller than the encoder's stride. Volumes as well.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -39,24 +40,6 @@ class UPerNet(nn.Module):
         "https://arxiv.org/abs/1807.10221",
     )
 
-    names: ClassVar[Names] = {
-        "segmentation_models_pytorch": (
-            *((rf"decoder\.feature_norms\.{i}", f"p{2 + i}_norm!") for i in range(4)),
-            *(
-                (rf"decoder\.psp\.blocks\.{i}\.1\.(?:0|1)", f"ppm.bins{bins}")
-                for i, bins in enumerate((1, 2, 3, 6))
-            ),
-            (r"decoder\.psp\.out_conv\.(?:0|1)", "p5_conv"),
-            *(
-                (rf"decoder\.fpn_lateral_blocks\.{i}\.conv_norm_relu\.(?:0|1)", f"p{4 - i}_lateral")
-                for i in range(3)
-            ),
-            *((rf"decoder\.fpn_conv_blocks\.{i}\.(?:0|1)", f"p{4 - i}_conv") for i in range(3)),
-            (r"decoder\.fusion_block\.(?:0|1)", "fusion"),
-            (r"segmentation_head\.0", "head!"),
-        )
-    }
-
     num_classes: int
     encoder: nn.Module = ResNet(50, stem="deep")
     width: int = 512
@@ -65,7 +48,24 @@ class UPerNet(nn.Module):
     feature_norm: Literal["none", "layer"] = "none"
     align_corners: bool = False
     norm: Kind = "batch"
+    norm_of_top: Kind | None = None
     dtype: str = "float32"
+
+    @property
+    def names(self) -> Names:
+        """Places of segmentation_models_pytorch, which numbers levels from the coarsest on."""
+        top = len(self.encoder.strides[-4:]) + 1
+        rows = [(rf"decoder\.feature_norms\.{i}", f"p{2 + i}_norm!") for i in range(top - 1)]
+        for i, bins in enumerate((1, 2, 3, 6)):
+            rows.append((rf"decoder\.psp\.blocks\.{i}\.1\.(?:0|1)", f"ppm.bins{bins}"))
+        for i in range(top - 2):
+            place, lateral = f"p{top - 1 - i}", rf"decoder\.fpn_lateral_blocks\.{i}"
+            rows.append((rf"{lateral}\.conv_norm_relu\.(?:0|1)", f"{place}_lateral"))
+            rows.append((rf"decoder\.fpn_conv_blocks\.{i}\.(?:0|1)", f"{place}_conv"))
+        rows.append((r"decoder\.psp\.out_conv\.(?:0|1)", f"p{top}_conv"))
+        rows.append((r"decoder\.fusion_block\.(?:0|1)", "fusion"))
+        rows.append((r"segmentation_head\.0", "head!"))
+        return {"segmentation_models_pytorch": tuple(rows)}
 
     @property
     def stride(self) -> None:
@@ -96,7 +96,8 @@ class UPerNet(nn.Module):
             norm=self.norm,
             name="ppm",
         )
-        above = self._conv(3, f"p{len(finer) + 2}_conv")(ppm(x, train=train), train=train)
+        fuse = self._conv(3, f"p{len(finer) + 2}_conv", self.norm_of_top)
+        above = fuse(ppm(x, train=train), train=train)
         maps = [above]
         for level, y in reversed(list(enumerate(finer, start=2))):
             y = self._conv(1, f"p{level}_lateral")(y, train=train)
@@ -112,5 +113,5 @@ class UPerNet(nn.Module):
         )
         return norm(x)
 
-    def _conv(self, kernel_size: int, name: str) -> ConvNorm:
-        return ConvNorm(self.width, kernel_size=kernel_size, norm=self.norm, name=name)
+    def _conv(self, kernel_size: int, name: str, norm: Kind | None = None) -> ConvNorm:
+        return ConvNorm(self.width, kernel_size=kernel_size, norm=norm or self.norm, name=name)

@@ -14,6 +14,8 @@ NAMES += [(r"act\.A", "block1_norm@slope")]
     ("key", "theirs", "place_of", "ours"),
     [
         ("conv2.weight", (5, 3, 2, 4), ("params", "block2", "conv", "kernel"), (2, 4, 3, 5)),
+        ("conv2.bias", (5,), ("params", "block2", "conv", "bias"), (5,)),
+        ("bn2.bias", (5,), ("params", "block2", "norm", "bias"), (5,)),
         ("bn2.running_var", (5,), ("batch_stats", "block2", "norm", "var"), (5,)),
         ("up.1.weight", (5, 3, 2, 2), ("params", "level1_up", "kernel"), (2, 2, 5, 3)),
         ("fc.weight", (7, 6), ("params", "hidden", "kernel"), (6, 7)),

@@ -1,4 +1,7 @@
-"""Encoders with the classifiers of their papers give the scores of torchvision and timm."""
+"""Encoders with the classifiers of their papers give the scores of timm.
+
+Torchvision's are among tests/convert/test_records.py.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -12,17 +15,12 @@ from tests.models import peers
 @pytest.mark.parametrize(
     ("record", "name", "fields"),
     [
-        ("tv_alexnet", "alexnet", {"padding": "paper"}),
-        ("tv_vgg16", "vgg16", {}),
-        ("tv_resnet50", "resnet50", {}),
-        ("tv_densenet121", "densenet121", {}),
-        ("tv_mobilenet_v3_large", "mobilenet_v3_large", {}),
         ("timm_legacy_xception", "xception", {"stem": "valid"}),
         ("timm_xception65", "xception65", {}),
     ],
 )
-def test_scores_are_those_of_the_peer(shared, record, name, fields):
-    peers.check(shared / "golden", record, classifier(ENCODERS[name](**fields)))
+def test_scores_are_those_of_the_peer(record, name, fields):
+    peers.check(peers.RECORDS, record, classifier(ENCODERS[name](**fields)))
 
 
 def test_an_encoder_without_a_known_classifier_is_refused_or_given_one():

@@ -1,4 +1,4 @@
-"""Peers' networks, rebuilt from the records that the founders' shared folder holds of them.
+"""Peers' networks, rebuilt from records of them.
 
 A record holds no weights: those of a key of the peer's ``state_dict`` are drawn from a generator
 whose seed is the key. The table of names that leads from the peer's keys to our parameters is
@@ -8,8 +8,8 @@ whose seed is the key. The table of names that leads from the peer's keys to our
 import json
 import math
 import re
-import zlib
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,46 +20,32 @@ import numpy as np
 from jaxseg import cost
 from jaxseg.convert import laid_out, names_of, place
 from jaxseg.ops import resize
+from tests.golden.weights import weight
 
-
-def weight(key: str, shape: Sequence[int]) -> np.ndarray:
-    """The numbers of one key."""
-    r = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(shape)
-    if key.endswith("running_mean") or (len(shape) == 1 and key.endswith("bias")):
-        r = 0.1 * r
-    elif key.endswith("running_var"):
-        r = 1 + 0.1 * abs(r)
-    else:
-        r = r * np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 1 + 0.1 * r
-    return r.astype("f4")
+RECORDS = zipfile.Path(Path(__file__).parents[1] / "golden" / "records.zip")
+"""The records of the founders, and of make_smp.py beside them: a folder of JSON files."""
 
 
 def check(
-    golden: Path,
+    golden: Path | zipfile.Path,
     record: str,
     model: Any,
     names: Sequence[tuple[str, str]] | None = None,
     *,
-    unused: str = "",
     tolerance: float = 1e-3,
 ) -> None:
     """Hold a network to a peer's record: parameters, every weight used, outputs to 1e-3 std.
 
     ``names`` None are those of the network. A peer's auxiliary logits (``aux``) are of the image's
-    size; ours are resized to it as the peer resizes its own. ``unused`` is a pattern of keys that
-    the peer has, and never computes with. ``tolerance`` is 1e-3 unless the record itself is
-    farther than that from what the peer gives in float64.
+    size; ours are resized to it as the peer resizes its own. ``tolerance`` is 1e-3 unless the
+    record itself is farther than that from what the peer gives in float64.
     """
     known = json.loads((golden / f"{record}.json").read_text())
-    shape, seed = known["input"]["shape"], known["input"]["seed"]
-    image = np.random.RandomState(seed).standard_normal(shape).astype("f4")
-    image = jnp.asarray(np.moveaxis(image, 1, -1))
+    b, c, *spatial = known["input"]["shape"]
+    image = jax.ShapeDtypeStruct((b, *spatial, c), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     keys = [(k, s) for k, s in known["state_dict"] if not k.endswith("num_batches_tracked")]
-    dead = [(k, s) for k, s in keys if re.fullmatch(unused, k)]
-    keys = [key for key in keys if key not in dead]
-    used = known["parameters"] - sum(math.prod(s) for _, s in dead)
-    assert cost.parameters(variables) == used and bool(dead) == bool(unused)
+    assert cost.parameters(variables) == known["parameters"]
     names = names_of(model, known["library"]) if names is None else names
     theirs = {place(k, s, names): (k, s) for k, s in keys}
     assert len(theirs) == len(keys), "two of the peer's keys have one place here"
@@ -75,6 +61,17 @@ def check(
     filled = jax.tree_util.tree_map_with_path(fill, variables)
     assert not theirs, f"weights of the peer without a place here: {sorted(theirs)[:3]}"
 
+    check_outputs(known, model, filled, tolerance)
+
+
+def check_outputs(
+    known: Mapping[str, Any], model: Any, variables: Any, tolerance: float = 1e-3
+) -> None:
+    """Hold what a network computes of a record's image to the record's outputs."""
+    shape, seed = known["input"]["shape"], known["input"]["seed"]
+    image = np.random.RandomState(seed).standard_normal(shape).astype("f4")
+    image = jnp.asarray(np.moveaxis(image, 1, -1))
+
     @jax.jit
     def run(variables: Any, image: jax.Array) -> dict[str, jax.Array]:
         prediction = model.apply(variables, image, train=False)
@@ -83,9 +80,11 @@ def check(
         auxiliary = [resize(a, image.shape[1:-1], "linear") for a in prediction.auxiliary]
         return {"out": prediction.logits} | dict(zip(["aux"], auxiliary, strict=False))
 
-    outputs = run(filled, image)
+    outputs = run(variables, image)
     for name, out in known["outputs"].items():
-        ours = np.moveaxis(np.asarray(outputs[name]), -1, 1).reshape(-1)[out["indices"]]
+        ours = np.moveaxis(np.asarray(outputs[name]), -1, 1)
+        assert list(ours.shape) == out["shape"], name
+        ours = ours.reshape(-1)[out["indices"]]
         assert abs(ours - np.array(out["values"])).max() <= tolerance * out["std"], name
 
 

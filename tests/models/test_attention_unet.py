@@ -39,9 +39,9 @@ def test_its_numbers_are_those_of_each_code(shared, name, model):
     peers.check_fingerprint(shared / "facts", name, model, names, tolerance=1e-4)
 
 
-def test_it_agrees_with_monai_at_fewer_levels(shared):
+def test_it_agrees_with_monai_at_fewer_levels():
     model = AttentionUNet(3, widths=(16, 32, 64, 128), form="monai")
-    peers.check(shared / "golden", "monai_attentionunet_2d", model)
+    peers.check(peers.RECORDS, "monai_attentionunet_2d", model)
 
 
 @pytest.mark.parametrize(

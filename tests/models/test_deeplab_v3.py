@@ -6,10 +6,7 @@ import pytest
 
 from jaxseg.encoders import ResNet
 from jaxseg.errors import UserError
-from jaxseg.models import create
 from jaxseg.models.deeplab_v3 import DeepLabV3
-from tests.models import peers
-from tests.models.deeplab_counts import V3
 from tests.models.dilations import dilations
 
 
@@ -20,18 +17,6 @@ def shapes(model, size=(33, 48)):
 
 def encoder(output_stride, **fields):
     return ResNet(10, width=4, output_stride=output_stride, **fields)
-
-
-def test_it_agrees_with_torchvision(shared):
-    backbone = ResNet(50, output_stride=8, dilated="after_first")
-    fields = {**V3, "align_corners": False, "auxiliary": "head"}
-    model = create("deeplab_v3", num_classes=21, encoder=backbone, **fields)
-    peers.check(shared / "golden", "tv_deeplabv3_resnet50", model)
-
-
-def test_it_agrees_with_segmentation_models_pytorch(shared):
-    model = create("deeplab_v3", num_classes=5, encoder=ResNet(50, output_stride=8), **V3)
-    peers.check(shared / "golden", "smp_deeplabv3_resnet50", model)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""FCN on a dilated encoder: torchvision's numbers, those of its auxiliary head among them."""
+"""FCN on a dilated encoder: torchvision's, whose numbers stand in tests/convert/test_records.py."""
 
+from jaxseg.convert.torchvision import SEGMENTATION
 from jaxseg.models import create
-from tests.models import peers
 
 
-def test_fcn_agrees_with_torchvision(shared):
-    model = create("fcn", num_classes=21, auxiliary="head")
-    peers.check(shared / "golden", "tv_fcn_resnet50", model)
+def test_its_default_is_torchvisions():
+    theirs = SEGMENTATION["fcn_resnet50"](aux_loss=True).model
+    assert theirs == create("fcn", num_classes=21, auxiliary="head")

@@ -5,16 +5,9 @@ import jax.numpy as jnp
 import pytest
 
 from jaxseg.encoders import ResNet
-from jaxseg.models import create
 from jaxseg.models.fpn import FPN
-from tests.models import peers, pyramids
 
 TINY = {"width": 4, "branch_width": 4}
-
-
-def test_it_agrees_with_segmentation_models_pytorch(shared):
-    model = create("fpn", num_classes=5, encoder="resnet50", **pyramids.FPN)
-    peers.check(shared / "golden", "smp_fpn_resnet50", model)
 
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])

@@ -5,14 +5,7 @@ import jax.numpy as jnp
 
 from jaxseg import cost
 from jaxseg.encoders import ResNet
-from jaxseg.models import create
 from jaxseg.models.linknet import LinkNet
-from tests.models import peers, pyramids
-
-
-def test_it_agrees_with_segmentation_models_pytorch(shared):
-    model = create("linknet", num_classes=5, encoder="resnet34", **pyramids.LINKNET)
-    peers.check(shared / "golden", "smp_linknet_resnet34", model)
 
 
 def test_the_papers_decoder_has_the_widths_of_its_table():

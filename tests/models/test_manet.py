@@ -7,19 +7,12 @@ import pytest
 
 from jaxseg.encoders import ResNet
 from jaxseg.errors import UserError
-from jaxseg.models import create
 from jaxseg.models.manet import MANet, PositionAttention
-from tests.models import peers, pyramids
 
 
 def shapes(model):
     x = jnp.zeros((1, 32, 32, 3))
     return jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))["params"]
-
-
-def test_it_agrees_with_segmentation_models_pytorch(shared):
-    model = create("manet", num_classes=5, encoder="resnet34", **pyramids.MANET)
-    peers.check(shared / "golden", "smp_manet_resnet34", model)
 
 
 def test_a_position_attends_to_all_by_a_softmax_of_its_own():

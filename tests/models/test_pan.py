@@ -7,18 +7,11 @@ import pytest
 
 from jaxseg.encoders import ResNet
 from jaxseg.errors import UserError
-from jaxseg.models import create
 from jaxseg.models.pan import PAN, FeaturePyramidAttention, GlobalAttentionUpsample
-from tests.models import peers, pyramids
 
 
 def init(layer, *x):
     return jax.eval_shape(lambda: layer.init(jax.random.key(0), *x, train=False))
-
-
-def test_it_agrees_with_segmentation_models_pytorch(shared):
-    model = create("pan", num_classes=5, encoder="resnet50", **pyramids.PAN)
-    peers.check(shared / "golden", "smp_pan_resnet50", model)
 
 
 def test_every_level_has_the_width_of_the_decoder():

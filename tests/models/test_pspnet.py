@@ -7,16 +7,9 @@ import pytest
 from jaxseg import cost
 from jaxseg.encoders import ResNet
 from jaxseg.errors import UserError
-from jaxseg.models import create
 from jaxseg.models.pspnet import PSPNet
-from tests.models import peers, pyramids
 
 ENCODER = ResNet(10, width=4, output_stride=8)
-
-
-def test_it_agrees_with_segmentation_models_pytorch(shared):
-    model = create("pspnet", num_classes=5, encoder="resnet50", **pyramids.PSPNET)
-    peers.check(shared / "golden", "smp_pspnet_resnet50", model)
 
 
 def test_a_feature_that_is_not_there_is_refused():

@@ -83,11 +83,6 @@ def test_the_family_gives_the_numbers_of_the_peers(shared, name, skips):
     peers.check_fingerprint(shared / "facts", f"unetpp_family/{name}", model, KEYS)
 
 
-def test_smps_nodes_give_smps_numbers(shared):
-    model = create("unet_plus_plus", num_classes=5, encoder="resnet34", **SMP)
-    peers.check(shared / "golden", "smp_unetplusplus_resnet34", model)
-
-
 def test_logits_of_the_ensemble_are_the_mean_of_the_heads_but_for_training():
     train, served = trained_and_served(TINY)
     train_of_all, mean = trained_and_served(TINY.clone(mode="ensemble"))

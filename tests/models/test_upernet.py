@@ -6,14 +6,7 @@ import pytest
 
 from jaxseg import cost
 from jaxseg.encoders import ResNet
-from jaxseg.models import create
 from jaxseg.models.upernet import UPerNet
-from tests.models import peers, pyramids
-
-
-def test_it_agrees_with_segmentation_models_pytorch(shared):
-    model = create("upernet", num_classes=5, encoder="resnet34", **pyramids.UPERNET)
-    peers.check(shared / "golden", "smp_upernet_resnet34", model)
 
 
 @pytest.mark.parametrize(
