@@ -15,7 +15,6 @@ import flax.linen as nn
 from jaxseg.convert.built import Builder, Built, same
 from jaxseg.convert.smp_encoder import Part, encoder_of
 from jaxseg.errors import UserError, require
-from jaxseg.fields import check
 from jaxseg.layers import ConcurrentExcitation, Kind
 from jaxseg.models import (
     FPN,
@@ -52,9 +51,6 @@ class Common:
         same("activation", self.activation, None, "identity", hint=logits)
         alone = "; no network here scores the image as a whole beside its pixels"
         same("aux_params", self.aux_params, None, hint=alone)
-        for name in ("in_channels", "classes"):
-            count = getattr(self, name)
-            require(type(count) is int and count >= 1, name, count, "a whole number from 1 on")
 
     def encoder(self, part: Part = "two", output_stride: int = 32) -> nn.Module:
         """The encoder, with the features that a decoder is given."""
@@ -396,9 +392,7 @@ def _class(network: Callable[..., nn.Module], **defaults: Any) -> Builder:
     def built(**kwargs: Any) -> Built:
         given = {name: kwargs.pop(name) for name in names & kwargs.keys()}
         common = Common(**{**defaults, **given})
-        model = network(common, **kwargs)
-        check(model, "")
-        return Built(model, common.in_channels)
+        return Built(network(common, **kwargs), common.in_channels)
 
     shared = inspect.signature(Common).parameters.values()
     _, *own = inspect.signature(network).parameters.values()

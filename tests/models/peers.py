@@ -82,7 +82,8 @@ def check_outputs(
 
     outputs = run(variables, image)
     for name, out in known["outputs"].items():
-        ours = np.moveaxis(np.asarray(outputs[name]), -1, 1)
+        alone = len(known["outputs"]) == 1  # whatever the record calls it
+        ours = np.moveaxis(np.asarray(outputs["out" if alone else name]), -1, 1)
         assert list(ours.shape) == out["shape"], name
         ours = ours.reshape(-1)[out["indices"]]
         assert abs(ours - np.array(out["values"])).max() <= tolerance * out["std"], name
