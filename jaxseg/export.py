@@ -2,8 +2,10 @@
 
 The artifact is what ``jax.export`` serialises (StableHLO in its own container): the parameters are
 constants in it, and any program with jax alone runs it on the platforms it was lowered for.
+``--format`` names other files: weights by PyTorch's names (`jaxseg.export_weights`).
 """
 
+import argparse
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +20,9 @@ from jaxseg import checkpoint, command, disk
 from jaxseg.crf import DenseCRF, check_rank
 from jaxseg.crf_option import add_crf, crf_of
 from jaxseg.data import Unit
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, unknown
 from jaxseg.experiment import Experiment
+from jaxseg.export_weights import export_weights
 from jaxseg.types import ValidConvolutions, output_size, strides_of
 from jaxseg.workdir import classes_for
 
@@ -185,33 +188,77 @@ def _works(jitted: Any, image: jax.ShapeDtypeStruct, platform: str) -> bool:
     return True
 
 
+FORMATS = {
+    "stablehlo": "a program for jax",
+    "safetensors": "weights by the names of a PyTorch library",
+    "torch": "the same as torch.save writes them",
+}
+"""What can be written."""
+
+SUFFIXES = {
+    ".safetensors": "safetensors",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".stablehlo": "stablehlo",
+}
+"""Suffixes by which a reader knows one format."""
+
+
 def main(arguments: Sequence[str]) -> None:
     """The command."""
     parser = command.parser(
         prog="python -m jaxseg.export",
-        description="Write a run's model as one file that any program with jax can call.",
+        description="Write a run's model as one file that any program with jax can call, or its "
+        "weights as PyTorch's libraries name them.",
         epilog="example: python -m jaxseg.export --workdir runs/quickstart "
         "--output model.stablehlo",
     )
     command.of_a_run(parser, step="export")
     parser.add_argument("--output", type=Path, required=True, help="file to write (replaced)")
+    formats = "; ".join(f"{name}: {what}" for name, what in FORMATS.items())
+    parser.add_argument("--format", default="stablehlo", help=f"{formats} (default: stablehlo)")
     parser.add_argument(
         "--platforms",
         help=f"such as cpu,cuda (default: {','.join(PLATFORMS)}, as far as the model can)",
     )
+    parser.add_argument(
+        "--library",
+        help="whose names the weights have, such as torchvision (default: the network's first)",
+    )
     add_crf(parser)
     options = parser.parse_args(arguments)
-    wanted = options.platforms.split(",") if options.platforms is not None else None
-    artifact = export(
-        options.workdir,
-        options.output,
-        step=options.step,
-        platforms=wanted,
-        crf=crf_of(options.crf),
-        classes=classes_for(options.workdir, options.classes),
-        verify=not options.unverified,
-    )
-    print(artifact)
+    _check(options)
+    fields = {
+        "step": options.step,
+        "classes": classes_for(options.workdir, options.classes),
+        "verify": not options.unverified,
+    }
+    if options.format == "stablehlo":
+        wanted = options.platforms.split(",") if options.platforms is not None else None
+        crf = crf_of(options.crf)
+        print(export(options.workdir, options.output, platforms=wanted, crf=crf, **fields))
+    else:
+        fields |= {"format": options.format, "library": options.library}
+        print(export_weights(options.workdir, options.output, **fields))
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse a format that is none, options of another one, and a file's name of another one."""
+    if options.format not in FORMATS:
+        raise unknown("--format: no format is called", options.format, FORMATS)
+    of = {"platforms": ("stablehlo",), "crf": ("stablehlo",), "library": ("safetensors", "torch")}
+    for name, formats in of.items():
+        if getattr(options, name) is not None and options.format not in formats:
+            raise UserError(
+                f"--{name}: is of --format {' and '.join(formats)}; leave it out for "
+                f"{options.format}"
+            )
+    meant = SUFFIXES.get(options.output.suffix, options.format)
+    if meant != options.format:
+        raise UserError(
+            f"--output {options.output}: is called as --format {meant} would be; say that, or "
+            f"name the file otherwise for {options.format}"
+        )
 
 
 if __name__ == "__main__":

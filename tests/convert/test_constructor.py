@@ -1,0 +1,32 @@
+import pytest
+
+from jaxseg.convert import LIBRARIES
+from jaxseg.convert.constructor import constructor_of
+from jaxseg.encoders import ResNet, Standardize
+from jaxseg.models import UNet
+from jaxseg.types import at_dtype
+
+SMP = "segmentation_models_pytorch"
+
+
+def test_a_network_is_found_whatever_it_makes_of_the_image_first():
+    standardize = Standardize(mean=(0.5,) * 4, std=(0.5,) * 4)
+    model = at_dtype(UNet(5, encoder=ResNet(18, standardize=standardize)), "bfloat16")
+    kwargs = {"encoder_name": "resnet18", "classes": 5, "in_channels": 4}
+    assert constructor_of(model, SMP, 4, 2) == (SMP, "Unet", kwargs)
+    assert constructor_of(model, "torchvision", 4, 2) is None
+
+
+def test_another_computation_of_the_same_shapes_is_not_taken_for_it():
+    model = UNet(5, encoder=ResNet(18), upsample="bilinear")
+    assert constructor_of(model, SMP, 3, 2) is None
+    assert constructor_of(UNet(5, encoder=ResNet(18)), SMP, 3, 3) is None
+
+
+@pytest.mark.parametrize("auxiliary", [None, True])
+def test_an_auxiliary_head_is_an_argument(auxiliary):
+    library, arch = "torchvision.models.segmentation", "fcn_resnet50"
+    model = LIBRARIES[library][arch](num_classes=4, aux_loss=auxiliary).model
+    found = constructor_of(model, "torchvision", 3, 2)
+    assert found is not None and found[:2] == (library, arch)
+    assert found.kwargs == {"num_classes": 4} | ({"aux_loss": True} if auxiliary else {})
