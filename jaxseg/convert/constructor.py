@@ -21,6 +21,19 @@ from jaxseg.encoders import ENCODERS
 from jaxseg.errors import UserError
 from jaxseg.types import accepted_size, at_dtype
 
+SAME = {
+    "classes": "num_classes",
+    "num_classes": "num_classes",
+    "out_channels": "num_classes",
+    "channels": "widths",
+    "strides": "strides",
+    "kernel_size": "kernel_size",
+    "up_kernel_size": "up_kernel_size",
+    "num_res_units": "units",
+    "deep_supervision": "deep_supervision",
+}
+"""Arguments of the libraries, by the field of ours that says the same."""
+
 
 class Constructor(NamedTuple):
     """A call of a library, of names that `from_torch` takes too."""
@@ -38,12 +51,12 @@ class Constructor(NamedTuple):
 def constructor_of(model: nn.Module, library: str, channels: int, rank: int) -> Constructor | None:
     """What of ``library`` computes the same as ``model``; None where none is found.
 
-    Channels, classes, encoder, auxiliary head and widths are tried, all else as the library has it
-    by default. The two networks must be one computation to the operation, from images that are
-    standardized already.
+    Channels, classes, encoder, auxiliary head, widths and strides are tried, all else as the
+    library has it by default. The two networks must be one computation to the operation, from
+    images that are standardized already.
     """
     program: str | None = None
-    for name, arch, kwargs, built in _candidates(model, library, channels):
+    for name, arch, kwargs, built in _candidates(model, library, channels, rank):
         if type(built.model) is not type(model) or (built.channels, built.rank) != (channels, rank):
             continue
         if _bare(getattr(built.model, "encoder", None)) != _bare(getattr(model, "encoder", None)):
@@ -54,23 +67,25 @@ def constructor_of(model: nn.Module, library: str, channels: int, rank: int) -> 
     return None
 
 
-def _candidates(model: nn.Module, library: str, channels: int) -> Iterator[tuple]:
+def _candidates(model: nn.Module, library: str, channels: int, rank: int) -> Iterator[tuple]:
     for name, builders in LIBRARIES.items():
         if library not in (name, name.split(".")[0]):
             continue
         for arch, builder in builders.items():
-            for kwargs in _arguments(builder, model, channels):
+            for kwargs in _arguments(builder, model, channels, rank):
                 try:
                     yield name, arch, kwargs, builder(**kwargs)
-                except UserError:  # not every class has every encoder
+                except (UserError, TypeError, ValueError):  # a guess that this class does not take
                     continue
 
 
-def _arguments(builder: Builder, model: Any, channels: int) -> Iterator[dict[str, Any]]:
+def _arguments(builder: Builder, model: Any, channels: int, rank: int) -> Iterator[dict[str, Any]]:
     """Arguments that may be the model's; those that are the library's default come first."""
     takes = inspect.signature(builder).parameters
-    fixed = {"classes": model.num_classes, "num_classes": model.num_classes}
-    fixed |= {"in_channels": channels}
+    fixed = {name: getattr(model, field) for name, field in SAME.items() if hasattr(model, field)}
+    fixed |= {"in_channels": channels, "spatial_dims": rank}
+    if hasattr(model, "last_width"):
+        fixed["features"] = (*model.widths, model.last_width)
     fixed = {name: value for name, value in fixed.items() if name in takes}
     kind, widths = type(getattr(model, "encoder", None)), getattr(model, "widths", None)
     encoders: list[dict[str, Any]] = [{}]

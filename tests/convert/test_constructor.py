@@ -23,6 +23,14 @@ def test_another_computation_of_the_same_shapes_is_not_taken_for_it():
     assert constructor_of(UNet(5, encoder=ResNet(18)), SMP, 3, 3) is None
 
 
+def test_a_network_of_any_rank_is_found():
+    kwargs = {"out_channels": 3, "channels": (4, 6, 8), "strides": (2, 2), "kernel_size": 3}
+    kwargs |= {"up_kernel_size": 3, "num_res_units": 1, "in_channels": 2, "spatial_dims": 3}
+    library = "monai.networks.nets"
+    model = LIBRARIES[library]["UNet"](**kwargs).model
+    assert constructor_of(model, "monai", 2, 3) == (library, "UNet", kwargs)
+
+
 @pytest.mark.parametrize("auxiliary", [None, True])
 def test_an_auxiliary_head_is_an_argument(auxiliary):
     library, arch = "torchvision.models.segmentation", "fcn_resnet50"
