@@ -14,8 +14,8 @@ CONFIG_MODULE = "jaxseg_config_"
 """Precedes the name of a config file in its module's name."""
 
 HOMES = (
-    "augment", "crf", "data", "encoders", "experiment", "layers", "losses", "models", "objects",
-    "optimizers", "recipes", "sharding",
+    "augment", "crf", "data", "encoders", "experiment", "layers", "losses", "metrics", "models",
+    "objects", "optimizers", "recipes", "sharding",
 )  # fmt: skip
 """The modules of jaxseg whose classes can stand in an experiment."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from jaxseg.convert import monai, segmentation_models_pytorch, torchvision
+from jaxseg.convert import espnet, monai, segmentation_models_pytorch, timm, torchvision
 from jaxseg.convert.built import Builder, Built, build
 from jaxseg.convert.names import names_of
 from jaxseg.convert.weights import emptied, filled, shapes_of
@@ -15,7 +15,10 @@ from jaxseg.errors import UserError, unknown
 LIBRARIES: Mapping[str, Mapping[str, Builder]] = {
     "torchvision.models": torchvision.CLASSIFIERS,
     "torchvision.models.segmentation": torchvision.SEGMENTATION,
+    "sacmehta/ESPNet": espnet.ESPNETS,
+    "sacmehta/ESPNetv2": espnet.ESPNETS_V2,
     "monai.networks.nets": monai.NETWORKS,
+    "timm": timm.MODELS,
     "segmentation_models_pytorch": segmentation_models_pytorch.NETWORKS,
 }
 """What is known of each library, by the name of its builder or class."""

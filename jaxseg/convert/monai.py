@@ -111,7 +111,7 @@ def attention_unet(
     strides: Sequence[Any],
     kernel_size: Any = 3,
     up_kernel_size: Any = 3,
-    dropout: float = 0.0,
+    dropout: float | int = 0.0,
 ) -> Built:
     """``AttentionUnet``."""
     model = AttentionUNet(

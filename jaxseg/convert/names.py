@@ -148,7 +148,7 @@ def _pieces(pattern: str) -> list[tuple[str, str]]:
             depth -= 1
             if depth == 0:
                 inside = pattern[start : token.start()]
-                pieces.append(("choice" if kind == "(?:" else f"group{kind[3:-1]}", inside))
+                pieces.append(("choice" if kind == "(?:" else f"group{kind[4:-1]}", inside))
         elif depth == 0:
             text = token["escaped"] or token["plain"]
             if (token["escaped"] or "").isalnum() or (token["plain"] or "") in [*"[]*+?|^$"]:

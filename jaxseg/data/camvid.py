@@ -4,10 +4,13 @@ Brostow, Fauqueur, Cipolla 2009, https://doi.org/10.1016/j.patrec.2008.04.005, i
 360 x 480 pixels and split (367 / 101 / 233) of SegNet (https://arxiv.org/abs/1511.00561).
 
 Void (11 in the files) is IGNORE: it neither trains nor counts in any score. Papers differ here:
-counting void pixels as false positives costs ESPNet 1.5 points of mIoU on these very images.
+counting void pixels as false positives costs ESPNet 1.5 points of mIoU on these very images. For
+networks that have learnt void as a twelfth class there is ``CamVid(void="class")``, and
+`metrics.VoidScore` to count by either convention.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxseg.data.images import list_images, stem
 from jaxseg.data.source import Masks, Pair, Pairs, existing, unknown_split
@@ -33,10 +36,20 @@ CLASSES = (
 class CamVid:
     """``root/train.txt`` (stems or paths) with ``root/train/*`` and ``root/trainannot/*.png``."""
 
-    num_classes = len(CLASSES)
-    class_names = CLASSES
+    void: Literal["ignored", "class"] = "ignored"
+
     channels = 3
     rank = 2
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The 11 classes; void after them where it is a class."""
+        return CLASSES if self.void == "ignored" else (*CLASSES, "void")
+
+    @property
+    def num_classes(self) -> int:
+        """11 or 12."""
+        return len(self.class_names)
 
     def open(self, root: str, split: str) -> Pairs:
         """``train``, ``validation`` or ``test``, in the order of the split file."""
@@ -56,4 +69,5 @@ class CamVid:
                 if wanted not in known:
                     raise UserError(f"{listed}: {wanted} is not in {folder / where}")
         pairs = tuple(Pair(s, str(images[s]), str(masks[s])) for s in stems)
-        return Pairs(pairs, Masks(self.num_classes, ignore=(11,)), self.channels)
+        ignore = (len(CLASSES),) if self.void == "ignored" else ()
+        return Pairs(pairs, Masks(self.num_classes, ignore=ignore), self.channels)

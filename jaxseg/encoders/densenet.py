@@ -36,7 +36,7 @@ class DenseNet(nn.Module):
 
     @property
     def names(self) -> Names:
-        """Torchvision's places; its layers are numbered from 1."""
+        """Torchvision's places, which are timm's; its layers are numbered from 1."""
         pairs = [(r"features\.(?:conv|norm)0", "stem_conv")]
         for block, layers in enumerate(self.layers, start=1):
             for i in range(layers):
@@ -48,7 +48,7 @@ class DenseNet(nn.Module):
         last = len(self.layers) + 1
         pairs.append((r"features\.transition(\d)\.(norm|conv)", r"transition\1_\2!"))
         pairs.append((rf"features\.norm{last}", "last_norm!"))
-        return {"torchvision": tuple(pairs)}
+        return dict.fromkeys(("torchvision", "timm"), tuple(pairs))
 
     @nn.compact
     def __call__(

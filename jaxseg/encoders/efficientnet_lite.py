@@ -6,7 +6,8 @@ https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite 
 Without the classifier and the 1x1 convolution before it.
 """
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import flax.linen as nn
 from jaxtyping import Array, Float
@@ -28,19 +29,41 @@ ROWS = (
 """Table 1: kernel, expansion, channels, blocks, stride of the first."""
 
 
+Row = tuple[int, int, int, int, int]
+
+
+def scaled(width: float, depth: float) -> tuple[Row, ...]:
+    """The rows of a larger member: Lite1 to Lite4 have factors of 1 to 1.4 and of 1.1 to 1.8.
+
+    Channels are multiples of 8, at least nine tenths of what the factor says; the first and the
+    last row keep their one block.
+    """
+    rows = []
+    for i, (kernel_size, expansion, channels, blocks, stride) in enumerate(ROWS):
+        wide = channels * width
+        nearest = max(8, int(wide + 4) // 8 * 8)
+        channels = nearest + 8 if nearest < 0.9 * wide else nearest
+        blocks = blocks if i in (0, len(ROWS) - 1) else math.ceil(blocks * depth)
+        rows.append((kernel_size, expansion, channels, blocks, stride))
+    return tuple(rows)
+
+
 class EfficientNetLite(nn.Module):
     """Stem (3x3, stride 2, ``width`` channels) and the blocks of ``rows``.
 
     Features: the stem, and the last block before each further stride. Convolutions are padded as
     TensorFlow does (``same``), which its weights expect. ``output_stride`` 16 or 8 trades the last
-    strides for dilation of all blocks from there on. Norms have an epsilon of 0.001.
+    strides for dilation of all blocks from there on. Norms have an epsilon of 0.001. With
+    ``form="pytorch"`` padding is PyTorch's and the epsilon 1e-5: weights that timm trained itself
+    (``efficientnet_lite0``, where ``tf_efficientnet_lite0`` are TensorFlow's).
     """
 
-    rows: tuple[tuple[int, int, int, int, int], ...] = ROWS
+    rows: tuple[Row, ...] = ROWS
     width: int = 32
     output_stride: Literal[8, 16, 32] = 32
     norm: Kind = "batch"
     standardize: Standardize | None = None
+    form: Literal["tensorflow", "pytorch"] = "tensorflow"
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -70,11 +93,9 @@ class EfficientNetLite(nn.Module):
         stem = ConvNorm(
             self.width,
             stride=2,
-            padding="same",
             norm=self.norm,
             activation="relu6",
-            epsilon=1e-3,
-            momentum=0.99,
+            **self._how,
             name="stem_conv",
         )
         x = stem(standardized(image, self.standardize), train=train)
@@ -91,14 +112,19 @@ class EfficientNetLite(nn.Module):
                 kernel_size=kernel_size,
                 stride=place.stride,
                 dilation=place.dilation,
-                padding="same",
                 norm=self.norm,
-                epsilon=1e-3,
-                momentum=0.99,
+                **self._how,
                 name=name,
             )
             x = block(x, train=train)
         return (*features, x)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """Padding, and the norms' epsilon and momentum."""
+        if self.form == "pytorch":
+            return {"padding": None, "epsilon": 1e-5, "momentum": 0.9}
+        return {"padding": "same", "epsilon": 1e-3, "momentum": 0.99}
 
     def _blocks(self) -> list[tuple[str, int, int, int, Place]]:
         """Name, kernel size, expansion, channels and place of each block."""

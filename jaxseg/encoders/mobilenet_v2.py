@@ -48,7 +48,7 @@ class MobileNetV2(nn.Module):
 
     @property
     def names(self) -> Names:
-        """Torchvision's places."""
+        """Torchvision's places, and timm's."""
         blocks = self._blocks()
         pairs = [
             (r"features\.0\.(?:0|1)", "stem_conv"),
@@ -61,7 +61,22 @@ class MobileNetV2(nn.Module):
                 pairs.append((rf"{place}\.{j}\.1", f"block{i}.{part}_norm!"))
             pairs.append((rf"{place}\.{len(parts)}", f"block{i}.project_conv!"))
             pairs.append((rf"{place}\.{len(parts) + 1}", f"block{i}.project_norm!"))
-        return {"torchvision": tuple(pairs)}
+        return {"torchvision": tuple(pairs), "timm": self._of_timm()}
+
+    def _of_timm(self) -> tuple[tuple[str, str], ...]:
+        """Blocks are numbered within their row, and norms within their block."""
+        pairs, number = [("conv_stem", "stem_conv.conv!"), ("bn1", "stem_conv.norm!")], 0
+        for row, (expansion, _, blocks, _) in enumerate(self.rows):
+            parts = (("expand", "pw"), ("depthwise", "dw"), ("project", "pwl"))
+            if expansion == 1:
+                parts = (("depthwise", "dw"), ("project", "pw"))
+            for i in range(blocks):
+                number += 1
+                for j, (part, theirs) in enumerate(parts, start=1):
+                    place, ours = rf"blocks\.{row}\.{i}", f"block{number}.{part}"
+                    pairs.append((rf"{place}\.conv_{theirs}", f"{ours}_conv!"))
+                    pairs.append((rf"{place}\.bn{j}", f"{ours}_norm!"))
+        return (*pairs, ("conv_head", "last_conv.conv!"), ("bn2", "last_conv.norm!"))
 
     @nn.compact
     def __call__(

@@ -57,7 +57,7 @@ class ResNet(nn.Module):
     """
 
     names: ClassVar[Names] = {
-        "torchvision": ((r"(?:conv|bn)1", "stem_conv"), *_STAGES),
+        **dict.fromkeys(("torchvision", "timm"), ((r"(?:conv|bn)1", "stem_conv"), *_STAGES)),
         "semseg": ((r"(?:conv|bn)([123])", r"stem_conv\1"), *_STAGES),
     }
 

@@ -56,7 +56,7 @@ class VGG(nn.Module):
 
     @property
     def names(self) -> Names:
-        """Torchvision's places; the convolution's number depends on how many layers precede it."""
+        """Torchvision's and timm's places; a convolution's number counts the layers before it."""
         pairs, place, step = [], 0, 2 if self.norm == "none" else 3
         for level, convs in enumerate(CONVS[self.depth]):
             for i in range(1, convs + 1):
@@ -66,7 +66,7 @@ class VGG(nn.Module):
                 ]
                 place += step
             place += 1  # the pooling
-        return {"torchvision": tuple(pairs)}
+        return dict.fromkeys(("torchvision", "timm"), tuple(pairs))
 
     @nn.compact
     def __call__(

@@ -31,6 +31,7 @@ from jaxseg.metrics.surface import (
     surface_dice,
     surfaces,
 )
+from jaxseg.metrics.void import VoidScore
 
 __all__ = [
     "CASE_SCORES",
@@ -49,6 +50,7 @@ __all__ = [
     "Panoptic",
     "Surfaces",
     "Truth",
+    "VoidScore",
     "adapted_rand_error",
     "aggregated_jaccard",
     "average_distance",

@@ -20,6 +20,29 @@ from jaxseg.layers import Conv, ConvNorm, Head, Norm, TransposedConv
 from jaxseg.ops import crop, pad_to_multiple, resize
 from jaxseg.types import Names, Paper, Prediction
 
+AUTHORS = "sacmehta/ESPNet"
+
+REFINED = (
+    (r"encoder\.classifier\.conv", "coarse_head!"),
+    (r"br", "coarse_norm!"),
+    (r"up_l3\.0", "level1_up~"),
+    (r"level3_C\.conv", "level1_project!"),
+    (r"combine_l2_l3\.0\.bn", "level1_norm!"),
+    (r"combine_l2_l3\.0\.act", "level1_norm@slope"),
+    (r"combine_l2_l3\.1\.c1\.conv", "level1_esp.reduce!"),
+    (r"combine_l2_l3\.1\.d(\d+)\.conv", r"level1_esp.dilated\1!"),
+    (r"combine_l2_l3\.1\.bn\.bn", "level1_esp.norm!"),
+    (r"combine_l2_l3\.1\.bn\.act", "level1_esp.norm@slope"),
+    (r"up_l2\.0", "level0_up~"),
+    (r"up_l2\.1\.bn", "level0_up_norm!"),
+    (r"up_l2\.1\.act", "level0_up_norm@slope"),
+    (r"conv\.conv", "level0_conv.conv!"),
+    (r"conv\.bn", "level0_conv.norm!"),
+    (r"conv\.act", "level0_conv.norm@slope"),
+    (r"classifier", "head~"),
+)
+"""Where the decoder stands in their files."""
+
 
 class ESPNet(nn.Module):
     """Encoder; class scores of its last feature, refined by the finer ones at ``num_classes``.
@@ -38,32 +61,19 @@ class ESPNet(nn.Module):
         "https://arxiv.org/abs/1803.06815",
     )
 
-    names: ClassVar[Names] = {
-        "sacmehta/ESPNet": (
-            (r"encoder\.classifier\.conv", "coarse_head!"),
-            (r"br", "coarse_norm!"),
-            (r"up_l3\.0", "level1_up~"),
-            (r"level3_C\.conv", "level1_project!"),
-            (r"combine_l2_l3\.0\.bn", "level1_norm!"),
-            (r"combine_l2_l3\.0\.act", "level1_norm@slope"),
-            (r"combine_l2_l3\.1\.c1\.conv", "level1_esp.reduce!"),
-            (r"combine_l2_l3\.1\.d(\d+)\.conv", r"level1_esp.dilated\1!"),
-            (r"combine_l2_l3\.1\.bn\.bn", "level1_esp.norm!"),
-            (r"combine_l2_l3\.1\.bn\.act", "level1_esp.norm@slope"),
-            (r"up_l2\.0", "level0_up~"),
-            (r"up_l2\.1\.bn", "level0_up_norm!"),
-            (r"up_l2\.1\.act", "level0_up_norm@slope"),
-            (r"conv\.conv", "level0_conv.conv!"),
-            (r"conv\.bn", "level0_conv.norm!"),
-            (r"conv\.act", "level0_conv.norm@slope"),
-            (r"classifier", "head~"),
-        )
-    }
-
     num_classes: int
     encoder: nn.Module = ESPNetC()
     decoder: Literal["refined", "none"] = "refined"
     dtype: str = "float32"
+
+    @property
+    def names(self) -> Names:
+        """The encoder alone has no place of its own in the authors' files."""
+        if self.decoder == "refined":
+            return {AUTHORS: REFINED}
+        of_encoder = getattr(self.encoder, "names", {}).get(AUTHORS, ())
+        rows = tuple((pattern, f"encoder.{name}") for pattern, name in of_encoder)
+        return {AUTHORS: ((r"classifier\.conv", "coarse_head!"), *rows)}
 
     @property
     def stride(self) -> int:

@@ -7,7 +7,7 @@ Differs from the paper: nothing known; the segmentation network of the authors' 
 channels and level i ``32 s * 2 ** i``; its dropout is 0.1 up to s = 0.5.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -48,8 +48,10 @@ class ESPNetV2(nn.Module):
     halving adds what two convolutions make of the image, averaged to that size. Scores of the last
     level but one join the finer ones; between them corners are aligned. They are in ``auxiliary``
     too. ``branches`` are those of a unit (the paper's K), ``pools`` the pyramid's. ``dropout``
-    drops channels before both score layers. 2-D and 3-D by the rank of the image, of any size:
-    padded with zeros at the end of each axis to a multiple of ``stride``, and cropped.
+    drops channels before both score layers. ``idle_slopes`` keeps those that the authors' code has
+    in the unit of each halving and never computes with, so that their weights fit. 2-D and 3-D by
+    the rank of the image, of any size: padded with zeros at the end of each axis to a multiple of
+    ``stride``, and cropped.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -86,6 +88,7 @@ class ESPNetV2(nn.Module):
     branches: int = 4
     pools: int = 4
     dropout: float = 0.2
+    idle_slopes: bool = False
     dtype: str = "float32"
 
     @property
@@ -132,7 +135,8 @@ class ESPNetV2(nn.Module):
             zip(self.widths[1:], self.depths, strict=True), start=2
         ):
             image = average_pool(image, 3, stride=2, padding=1)
-            halving = Halving(width, self._rates(17 - 2 * level), name=f"level{level}_down")
+            rates, name = self._rates(17 - 2 * level), f"level{level}_down"
+            halving = Halving(width, rates, self.idle_slopes, name=name)
             x = halving(maps[-1], image, train=train)
             for i in range(depth):
                 unit = EESP(width, self._rates(15 - 2 * level), name=f"level{level}_unit{i}")
@@ -155,13 +159,14 @@ class EESP(nn.Module):
     """Extremely efficient spatial pyramid: grouped 1x1, depthwise dilated 3x3, grouped 1x1.
 
     Figure 1c. Each branch is added to the next one before all are joined. x is added where the
-    result is of its shape; then PReLU. ``activation="none"`` leaves both to `Halving`.
+    result is of its shape; then PReLU. ``activation="none"`` leaves both to `Halving`, and so does
+    "idle", with slopes that nothing reads.
     """
 
     features: int
     rates: tuple[int, ...]
     stride: int = 1
-    activation: str = "prelu"
+    activation: Literal["prelu", "none", "idle"] = "prelu"
 
     @nn.compact
     def __call__(
@@ -192,7 +197,9 @@ class EESP(nn.Module):
         y = Norm(activation="prelu", name="merge_norm")(y, train=train)
         expand = ConvNorm(self.features, 1, groups=branches, activation="none", name="expand")
         y = expand(y, train=train)
-        if self.activation == "none":
+        if self.activation == "idle":
+            self.param("slope", nn.initializers.constant(0.25), (self.features,), jnp.float32)
+        if self.activation != "prelu":
             return y
         return activated(self, x + y if self.stride == 1 and x.shape == y.shape else y, "prelu")
 
@@ -205,6 +212,7 @@ class Halving(nn.Module):
 
     features: int
     rates: tuple[int, ...]
+    idle_slopes: bool = False
 
     @nn.compact
     def __call__(
@@ -217,7 +225,8 @@ class Halving(nn.Module):
                 f"ESPNetV2 {'/'.join(self.path)}: {x.shape[-1]} channels to {self.features}; "
                 "widths must grow"
             )
-        unit = EESP(more, self.rates, stride=2, activation="none", name="unit")
+        activation = "idle" if self.idle_slopes else "none"
+        unit = EESP(more, self.rates, stride=2, activation=activation, name="unit")
         averaged = average_pool(x, 3, stride=2, padding=1)
         y = jnp.concatenate([averaged, unit(x, train=train)], axis=-1)
         conv = ConvNorm(image.shape[-1], activation="prelu", name="image_conv")

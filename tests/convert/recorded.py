@@ -11,11 +11,11 @@ from jaxseg.convert import from_torch, to_torch
 from tests.models.peers import weight
 
 
-def check(known: Mapping[str, Any]) -> None:
+def check(known: Mapping[str, Any], library: str | None = None) -> None:
     """Parameters and outputs are the peer's, and the weights go back bit for bit.
 
     The first output of a record that has several is the shallowest head's; of ours those that
-    the record does not have are not looked at.
+    the record does not have are not looked at. ``library`` None is what `to_torch` chooses.
     """
     drawn = {key: drawn_weight(key, shape) for key, shape in known["state_dict"]}
     model, variables = from_torch(known["library"], known["arch"], known["kwargs"], drawn)
@@ -27,7 +27,7 @@ def check(known: Mapping[str, Any]) -> None:
     for ours, out in zip(outputs[-len(wanted) :], wanted, strict=True):
         flat = np.moveaxis(np.asarray(ours), -1, 1).reshape(-1)[out["indices"]]
         assert abs(flat - np.array(out["values"])).max() <= 1e-3 * out["std"]
-    back = to_torch(model, variables)
+    back = to_torch(model, variables, library)
     assert set(back) == set(drawn)
     for key, value in drawn.items():
         np.testing.assert_array_equal(back[key], value, key)

@@ -7,7 +7,7 @@ from jaxseg.encoders import ResNet
 from jaxseg.models import UNet
 
 NAMES = [(r"up\.(\d)", r"level\1_up~"), (r"fc", "hidden!"), (r"(?:conv|bn)(\d)", r"block\1")]
-NAMES += [(r"act\.A", "block1_norm@slope")]
+NAMES += [(r"act\.A", "block1_norm@slope"), (r"a(\d)\.(?P<n>\d)\.c", r"unit\1.part\g<n>!")]
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ NAMES += [(r"act\.A", "block1_norm@slope")]
         ("bn2.bias", (5,), ("params", "block2", "norm", "bias"), (5,)),
         ("bn2.running_var", (5,), ("batch_stats", "block2", "norm", "var"), (5,)),
         ("up.1.weight", (5, 3, 2, 2), ("params", "level1_up", "kernel"), (2, 2, 5, 3)),
+        ("a2.3.c.bias", (7,), ("params", "unit2", "part3", "bias"), (7,)),
         ("fc.weight", (7, 6), ("params", "hidden", "kernel"), (6, 7)),
         ("fc.bias", (7,), ("params", "hidden", "bias"), (7,)),
         ("act.A.weight", (1,), ("params", "block1_norm", "slope"), (1,)),

@@ -21,6 +21,14 @@ def test_there_are_11_classes_and_void_is_ignored(shared):
     assert CamVid().num_classes == len(CamVid().class_names) == 11
 
 
+def test_void_may_be_a_class_of_its_own(shared):
+    dataset = CamVid(void="class")
+    source = dataset.open(str(shared / "data/camvid"), "validation")
+    label, known = source[0]["label"], CamVid().open(str(shared / "data/camvid"), "validation")
+    np.testing.assert_array_equal(label == 11, known[0]["label"] == IGNORE)
+    assert dataset.num_classes == 12 and dataset.class_names[11] == "void" and (label >= 0).all()
+
+
 def test_the_sky_is_up_and_the_road_is_down(shared):
     source = CamVid().open(str(shared / "data/camvid"), "test")
     label = source[0]["label"]

@@ -2,7 +2,7 @@
 
     python tests/golden/make_converted.py
 
-Needs torch 2.13.0 and monai 1.6.1. A record is as those of the founders' shared
+Needs torch 2.13.0, monai 1.6.1 and timm 1.0.31. A record is as those of the founders' shared
 folder: the constructor's arguments, the keys, and 64 numbers of each output; weights and image are
 drawn from seeds (tests/models/peers.py).
 """
@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import timm
 import torch
 from monai.networks import nets
 
@@ -43,6 +44,12 @@ MONAI = [
     ("AttentionUnet", GATED, (1, 1, 3, 8, 9)),
 ]
 
+TIMM = [
+    ("resnet50", {"num_classes": 0, "in_chans": 1, "output_stride": 8}, (1, 1, 65, 64)),
+    ("mobilenetv2_100", {"num_classes": 3}, (1, 3, 65, 64)),
+    ("efficientnet_lite1", {"num_classes": 3}, (1, 3, 65, 64)),
+]
+
 
 def weight(key, shape):
     r = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(shape)
@@ -61,7 +68,10 @@ def record(library, arch, kwargs, network, shape, seed=7):
     network.load_state_dict(state | drawn)
     image = np.random.RandomState(seed).standard_normal(shape).astype("f4")
     with torch.no_grad():
-        found = network.eval()(torch.from_numpy(image))
+        run = network.eval()
+        if kwargs.get("num_classes") == 0:
+            run = network.forward_features
+        found = run(torch.from_numpy(image))
     outputs = found if isinstance(found, list | tuple) else [found]
     return {
         "library": library,
@@ -84,6 +94,10 @@ if __name__ == "__main__":
     records = [
         record("monai.networks.nets", arch, kwargs, getattr(nets, arch)(**kwargs), shape)
         for arch, kwargs, shape in MONAI
+    ]
+    records += [
+        record("timm", arch, kwargs, timm.create_model(arch, **kwargs), shape)
+        for arch, kwargs, shape in TIMM
     ]
     lines = [json.dumps(one, separators=(",", ":")) for one in records]
     path = Path(__file__).parent / "converted.json"
