@@ -43,10 +43,11 @@ def _classifier(
     same("features_only", features_only, *((True, False) if resnet else (False,)), hint=WHOLE)
     if output_stride != 32:
         encoder = encoder.clone(output_stride=output_stride, dilated="after_first")
+    standardize = _expected(encoder) if in_chans == 3 else None
     if features_only or num_classes == 0:
-        return Built(encoder, in_chans, standardize=_expected(encoder))
+        return Built(encoder, in_chans, standardize=standardize)
     model = classifier(encoder, num_classes, library="timm").clone(dropout=float(drop_rate))
-    return Built(model, in_chans, standardize=_expected(encoder))
+    return Built(model, in_chans, standardize=standardize)
 
 
 def _expected(encoder: nn.Module) -> Standardize:
