@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "write a run's network as a file that needs no jaxseg",
     "compress": "make a smaller network of a run's, as a run of its own",
     "import_torch": "make a run of a PyTorch network and its weights",
+    "hub": "share a run on the Hugging Face hub or in a folder, or fetch one",
     "inspect": "look at the data of a config before training",
     "config": "print every name of a config that can be typed, with value and type",
     "list": "print the networks, losses, metrics, data sets, ... that there are, with fields",

@@ -23,7 +23,8 @@ def test_the_console_script_is_that_module():
 def test_help_names_every_command_that_is_there(arguments, capsys):
     main.main(arguments)
     out = capsys.readouterr().out
-    there = ("train", "evaluate", "predict", "export", "compress", "config", "list", "models")
+    there = ("train", "evaluate", "predict", "export", "compress", "hub")
+    there += ("config", "list", "models")
     assert all(f"\n  {name} " in out for name in there) and "example: " in out
     main.main(["--version"])
     assert capsys.readouterr().out == f"jaxseg {__version__}\n"
@@ -62,7 +63,7 @@ def test_a_command_gets_what_follows_its_name(capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "evaluate", "predict", "export", "compress", "config", "list"]
+    "name", ["train", "evaluate", "predict", "export", "compress", "hub", "config", "list"]
 )
 def test_every_command_has_help(name, capsys):
     with pytest.raises(SystemExit) as stop:
