@@ -2,7 +2,8 @@
 
 The artifact is what ``jax.export`` serialises (StableHLO in its own container): the parameters are
 constants in it, and any program with jax alone runs it on the platforms it was lowered for.
-``--format`` names other files: weights by PyTorch's names (`jaxseg.export_weights`).
+``--format`` names other files: weights by PyTorch's names (`jaxseg.export_weights`), ONNX
+(`jaxseg.export_onnx`).
 """
 
 import argparse
@@ -22,6 +23,7 @@ from jaxseg.crf_option import add_crf, crf_of
 from jaxseg.data import Unit
 from jaxseg.errors import UserError, unknown
 from jaxseg.experiment import Experiment
+from jaxseg.export_onnx import export_onnx
 from jaxseg.export_weights import export_weights
 from jaxseg.types import ValidConvolutions, output_size, strides_of
 from jaxseg.workdir import classes_for
@@ -192,6 +194,7 @@ FORMATS = {
     "stablehlo": "a program for jax",
     "safetensors": "weights by the names of a PyTorch library",
     "torch": "the same as torch.save writes them",
+    "onnx": "a program for images of one size, through jax2onnx",
 }
 """What can be written."""
 
@@ -200,6 +203,7 @@ SUFFIXES = {
     ".pt": "torch",
     ".pth": "torch",
     ".stablehlo": "stablehlo",
+    ".onnx": "onnx",
 }
 """Suffixes by which a reader knows one format."""
 
@@ -237,6 +241,8 @@ def main(arguments: Sequence[str]) -> None:
         wanted = options.platforms.split(",") if options.platforms is not None else None
         crf = crf_of(options.crf)
         print(export(options.workdir, options.output, platforms=wanted, crf=crf, **fields))
+    elif options.format == "onnx":
+        print(export_onnx(options.workdir, options.output, **fields))
     else:
         fields |= {"format": options.format, "library": options.library}
         print(export_weights(options.workdir, options.output, **fields))

@@ -161,6 +161,8 @@ def test_what_stands_beside_the_network_is_owed_by_the_caller(tmp_path):
         ("--output m.pt", "called as --format torch would be"),
         ("--format torch --output .", "--output .: a folder"),
         ("--format torch --step 5", "no step 5"),
+        ("--format onnx --output m.pt", "called as --format torch would be"),
+        ("--format onnx --platforms cpu", "--platforms: is of --format stablehlo"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(run, tmp_path, monkeypatch, words, said):
