@@ -18,6 +18,7 @@ os.environ.setdefault("PYTHONHASHSEED", "0")
 gc.set_threshold(50_000, 20, 20)  # of tests that trace, the collector took a sixth of the time
 
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 import matplotlib  # noqa: E402
 import pytest  # noqa: E402
 
@@ -102,6 +103,17 @@ def tiny_factory():
         )
 
     return make
+
+
+@pytest.fixture
+def unchecked():
+    """Calls whose types are not checked, in tests that trace what others trace with the checks.
+
+    They are a third of the time that it takes to trace a network.
+    """
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from jaxseg.models import MODELS, class_of
 from jaxseg.recipes import Supervised
 from tests.models.cases import CASES, ENCODERS
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 ROWS = 2
 
@@ -59,6 +61,24 @@ def filled(shapes, num_classes):
     )
 
 
+def begun(recipe, batch):
+    """A state as of step 0, drawn on the host: `init` would compile some hundred small programs."""
+    shapes = jax.eval_shape(recipe.init, jax.random.key(0), batch)
+    random = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.key(1)
+        if jax.tree_util.keystr(path).endswith("['var']"):
+            return np.ones(leaf.shape, leaf.dtype)
+        if leaf.dtype != np.float32 or ".optimizer" in jax.tree_util.keystr(path):
+            return np.zeros(leaf.shape, leaf.dtype)
+        inputs = max(leaf.size // leaf.shape[-1], 1) if leaf.shape else 1
+        return (random.standard_normal(leaf.shape) / np.sqrt(inputs)).astype(leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_config_makes_two_steps(path):
     experiment = config.read(path)
@@ -70,7 +90,7 @@ def test_a_config_makes_two_steps(path):
     )
     batch = filled(shapes, experiment.data.dataset.num_classes)
     step = jax.jit(recipe.step)
-    state = first = recipe.init(jax.random.key(0), batch)
+    state = first = begun(recipe, batch)
     for _ in range(2):
         state, scalars = step(state, batch)
         assert all(np.isfinite(value) for value in jax.tree.leaves(scalars)), scalars

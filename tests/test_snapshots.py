@@ -6,6 +6,8 @@ from jaxseg.encoders import ENCODERS
 from jaxseg.models import MODELS
 from tests import write_snapshots as written
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 def compare(path, text):
     assert path.is_file(), f"{path.name} is missing: {written.COMMAND}"

@@ -17,6 +17,8 @@ from jaxseg.models import create
 from tests.conftest import SHARED
 from tests.models.counts import CLASSIFIERS, FEATURES, LEFT_OUT, LOGITS_ONLY, NETWORKS
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 
 @functools.cache
 def counts() -> dict:

@@ -43,6 +43,7 @@ def test_every_network_has_a_row():
     assert set(CASES) == set(MODELS), "add the network's row to tests/models/cases.py"
 
 
+@pytest.mark.usefixtures("unchecked")
 @every
 def test_logits_are_float32_of_the_images_size_and_parameters_the_same_at_any(model, case):
     """Of any size and dtype; parameters do not depend on training either."""
@@ -90,6 +91,7 @@ def test_its_fields_are_plain_values(model, case):
     assert read == model and hash(read) == hash(model)
 
 
+@pytest.mark.usefixtures("unchecked")
 @every
 def test_one_export_serves_every_size(model, case):
     _, variables = traced(model, image(case.size))
@@ -129,6 +131,7 @@ def with_features(model, x):
         return traced(model, x)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("family", encoder_cases.TINY)
 @pytest.mark.parametrize("name", TAKING)
 def test_any_encoder_serves_under_any_decoder(name, family):
