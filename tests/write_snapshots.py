@@ -7,6 +7,7 @@ networks.
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,10 @@ def of_config(path: Path) -> str:
     return json.dumps(record.to_json(config.read(path)), indent=1) + "\n"
 
 
-def readme_rows(name: str) -> str:
+def readme_rows(name: str, encoders: Iterable[str] = ENCODERS) -> str:
     """A network's lines of the README's table; with each encoder, where there is a choice."""
     lines = []
-    for row in rows_of(name, 512, 21, 3):
+    for row in rows_of(name, 512, 21, 3, encoders):
         encoder = f" + `{row['encoder']}`" if row["encoder"] else ""
         size = f" ({row['size']} x {row['size']})" if row["size"] != 512 else ""
         macs = f"{row['macs'] / 1e9:.2f}"

@@ -89,7 +89,12 @@ def laid_back(value: np.ndarray, key: str, names: Table) -> np.ndarray:
 
 def _named(key: str, names: Table) -> str:
     where = key.rsplit(".", 1)[0]
-    return next((re.sub(f"^{p}$", n, where) for p, n in names if re.fullmatch(p, where)), where)
+    found = ((_compiled(pattern).fullmatch(where), name) for pattern, name in names)
+    return next((match.expand(name) for match, name in found if match), where)
+
+
+# A table has hundreds of rows and is walked for each key: more patterns than `re` itself keeps.
+_compiled = functools.cache(re.compile)
 
 
 def _is_of_conv(key: str, names: Table) -> bool:
@@ -98,7 +103,7 @@ def _is_of_conv(key: str, names: Table) -> bool:
     So it is with networks without norms, whose convolutions have the biases.
     """
     where = key.rsplit(".", 1)[0]
-    pattern = next((p for p, _ in names if re.fullmatch(p, where)), "")
+    pattern = next((p for p, _ in names if _compiled(p).fullmatch(where)), "")
     choice = re.search(r"\(\?:([^()|]+)\|[^()|]+\)", pattern)
     if choice is None:
         return False
@@ -122,14 +127,20 @@ def _keys(place_of: Sequence[str], names: Table) -> Iterator[str]:
         where = ".".join(modules if whole else modules[:-1])
         if not whole and not part:
             continue
-        pieces = _pieces(pattern)
-        if found := re.fullmatch(_template(ours, pieces), where):
+        pieces, template = _inverse(pattern, ours)
+        if found := template.fullmatch(where):
             yield f"{_written(pieces, found, part)}.{theirs}"
     if part:  # a place without a row has its name there too
         yield f"{'.'.join(modules[:-1])}.{theirs}"
 
 
 @functools.cache
+def _inverse(pattern: str, ours: str) -> tuple[list[tuple[str, str]], re.Pattern[str]]:
+    """A pattern's parts, and the pattern of our places that it leads to."""
+    pieces = _pieces(pattern)
+    return pieces, re.compile(_template(ours, pieces))
+
+
 def _pieces(pattern: str) -> list[tuple[str, str]]:
     """A pattern in its parts: ("text", as it stands), ("choice", "a|b"), ("group", its pattern).
 

@@ -7,7 +7,7 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -31,10 +31,16 @@ def rows(size: int, classes: int, channels: int) -> list[dict[str, Any]]:
     return [row for name in MODELS for row in rows_of(name, size, classes, channels)]
 
 
-def rows_of(name: str, size: int, classes: int, channels: int) -> list[dict[str, Any]]:
-    """One row, or one an encoder; counted at the next size from ``size`` on that it takes."""
+def rows_of(
+    name: str, size: int, classes: int, channels: int, encoders: Iterable[str] | None = None
+) -> list[dict[str, Any]]:
+    """One row, or one an encoder; counted at the next size from ``size`` on that it takes.
+
+    ``encoders`` None are all.
+    """
     found = []
-    for encoder in ENCODERS if name == WITH_EVERY_ENCODER else (None,):
+    encoders = ENCODERS if encoders is None else encoders
+    for encoder in encoders if name == WITH_EVERY_ENCODER else (None,):
         fields = {} if encoder in (None, "plain") else {"encoder": encoder}
         model = create(name, num_classes=classes, **fields)
         paper: Paper = class_of(name).paper  # pyright: ignore[reportAttributeAccessIssue]
