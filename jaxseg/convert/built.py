@@ -24,6 +24,9 @@ class Built(NamedTuple):
 IMAGENET = Standardize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """Of torchvision's weights, and of most others."""
 
+CENTRED = Standardize(mean=(0.5,) * 3, std=(0.5,) * 3)
+"""Of weights that come from TensorFlow."""
+
 Builder = Callable[..., Built]
 """Takes the arguments of the peer's constructor by name, with its defaults."""
 

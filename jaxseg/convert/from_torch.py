@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from jaxseg.convert import espnet, monai, segmentation_models_pytorch, timm, torchvision
+from jaxseg.convert import bioimage, espnet, monai, segmentation_models_pytorch, timm, torchvision
 from jaxseg.convert.built import Builder, Built, build
 from jaxseg.convert.names import names_of
 from jaxseg.convert.weights import emptied, filled, shapes_of
@@ -20,6 +20,7 @@ LIBRARIES: Mapping[str, Mapping[str, Builder]] = {
     "monai.networks.nets": monai.NETWORKS,
     "timm": timm.MODELS,
     "segmentation_models_pytorch": segmentation_models_pytorch.NETWORKS,
+    "bioimage.io": bioimage.NETWORKS,
 }
 """What is known of each library, by the name of its builder or class."""
 

@@ -74,7 +74,7 @@ def _content(path: Path, pick: Pick) -> Mapping[str, Any]:
     if begin[8:9] == b"{":
         try:
             return pick(load_file(path))
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, AttributeError) as error:  # float8 has no name in numpy
             raise UserError(f"{path}: damaged safetensors ({first_line(error)})") from error
     what = "an empty file" if not begin else "no file of weights that is known"
     raise UserError(f"{path}: {what}; read are {KINDS}")

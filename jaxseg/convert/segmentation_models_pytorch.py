@@ -13,7 +13,7 @@ from typing import Any
 import flax.linen as nn
 
 from jaxseg.convert.built import Builder, Built, same
-from jaxseg.convert.smp_encoder import Part, encoder_of
+from jaxseg.convert.smp_encoder import Part, encoder_of, expected
 from jaxseg.errors import UserError, require
 from jaxseg.layers import ConcurrentExcitation, Kind
 from jaxseg.models import (
@@ -392,7 +392,8 @@ def _class(network: Callable[..., nn.Module], **defaults: Any) -> Builder:
     def built(**kwargs: Any) -> Built:
         given = {name: kwargs.pop(name) for name in names & kwargs.keys()}
         common = Common(**{**defaults, **given})
-        return Built(network(common, **kwargs), common.in_channels)
+        standardize = expected(common.encoder_name) if common.in_channels == 3 else None
+        return Built(network(common, **kwargs), common.in_channels, standardize=standardize)
 
     shared = inspect.signature(Common).parameters.values()
     _, *own = inspect.signature(network).parameters.values()

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import flax.linen as nn
 
-from jaxseg.convert.built import same
-from jaxseg.encoders import ENCODERS, VGG, AlignedXception, Cut, MiT, ResNet
+from jaxseg.convert.built import CENTRED, IMAGENET, same
+from jaxseg.encoders import ENCODERS, VGG, AlignedXception, Cut, MiT, ResNet, Standardize
 from jaxseg.encoders.resnet import BASIC
 from jaxseg.errors import UserError, require, unknown
 
@@ -84,6 +84,11 @@ def _named(name: str) -> nn.Module:
         return ResNet(101, groups=32, base_width=RESNEXTS[name])
     # their stride 1 is left out by all decoders
     return ENCODERS[name](finest=2) if name in VGGS else ENCODERS[name]()
+
+
+def expected(name: str) -> Standardize:
+    """What the ImageNet weights of the encoder of this name expect of an image in [0, 1]."""
+    return CENTRED if "xception" in name else IMAGENET
 
 
 def _with_tu() -> tuple[str, ...]:

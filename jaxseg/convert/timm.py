@@ -10,7 +10,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from jaxseg.convert.built import IMAGENET, Builder, Built, same
+from jaxseg.convert.built import CENTRED, IMAGENET, Builder, Built, same
 from jaxseg.encoders import (
     ENCODERS,
     AlignedXception,
@@ -54,7 +54,7 @@ def _expected(encoder: nn.Module) -> Standardize:
     """What timm's ImageNet weights expect: TensorFlow's of the networks that come from there."""
     tensorflow = isinstance(encoder, EfficientNetLite) and encoder.form == "tensorflow"
     centred = tensorflow or isinstance(encoder, Xception | AlignedXception)
-    return Standardize(mean=(0.5,) * 3, std=(0.5,) * 3) if centred else IMAGENET
+    return CENTRED if centred else IMAGENET
 
 
 def _resnext(groups: int, base_width: int) -> nn.Module:

@@ -7,16 +7,20 @@ followed by batch norm; the coarsest level is no wider than the one above it; in
 up-convolution, each pixel is repeated and a 3x3 convolution with norm follows; the head has no
 bias. ``BaselineUNet(k, widths=(64, 128, 256, 512, 1024), head_bias=True)`` is Lee's ``U_Net``
 (LeeJunHyun/Image_Segmentation), to the weight.
+
+``BaselineUNet(k, widths=(16, 32, 64, 128), form="bioimage", head_bias=True)`` is the ``UNet2d`` of
+BioImage.IO's model of fluorescent nuclei: no norm, one ReLU after both convolutions of a level, and
+linear upsampling with a 1x1 convolution.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxseg.layers import ConvNorm, Head
+from jaxseg.layers import Conv, ConvNorm, Head
 from jaxseg.ops import crop, enlarge, max_pool, pad_to_multiple
 from jaxseg.types import Names, Paper, Prediction
 
@@ -37,6 +41,20 @@ def _of_lee() -> tuple[tuple[str, str], ...]:
     return tuple(rows)
 
 
+def _of_bioimage(levels: int) -> tuple[tuple[str, str], ...]:
+    """They count the decoder's levels from the coarsest on."""
+    rows = [("output", "head!")]
+    for i in (0, 1):
+        rows.append((rf"base\.{i}", f"level{levels}_conv{i + 1}.conv!"))
+        for level in range(levels):
+            up = levels - 1 - level
+            rows.append((rf"encoders\.{level}\.{i}", f"level{level}_conv{i + 1}.conv!"))
+            rows.append((rf"decoders\.{up}\.{i}", f"level{level}_up_conv{i + 1}.conv!"))
+    for level in range(levels):
+        rows.append((rf"upsamplers\.{levels - 1 - level}\.1", f"level{level}_up!"))
+    return tuple(rows)
+
+
 class BaselineUNet(nn.Module):
     """Two convolutions a level, max pooling by 2; [skip, upsampled] on the way back.
 
@@ -51,12 +69,18 @@ class BaselineUNet(nn.Module):
         "https://arxiv.org/abs/1505.04597",
     )
 
-    names: ClassVar[Names] = {"LeeJunHyun/Image_Segmentation": _of_lee()}
-
     num_classes: int
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
     head_bias: bool = False
+    form: Literal["survey", "bioimage"] = "survey"
     dtype: str = "float32"
+
+    @property
+    def names(self) -> Names:
+        """Those of the code that has this form."""
+        if self.form == "bioimage":
+            return {"bioimage": _of_bioimage(len(self.widths) - 1)}
+        return {"LeeJunHyun/Image_Segmentation": _of_lee()}
 
     @property
     def stride(self) -> int:
@@ -74,8 +98,7 @@ class BaselineUNet(nn.Module):
             skips.append(x)
         for level in reversed(range(len(self.widths) - 1)):
             width = self.widths[level]
-            up = ConvNorm(width, use_bias=True, name=f"level{level}_up")
-            x = up(enlarge(x, 2, "nearest"), train=train)
+            x = self._up(x, width, f"level{level}_up", train)
             x = jnp.concatenate([skips[level], x], axis=-1)
             x = self._double(x, width, f"level{level}_up", train)
         head = Head(self.num_classes, use_bias=self.head_bias, name="head")
@@ -83,6 +106,18 @@ class BaselineUNet(nn.Module):
 
     def _double(self, x: Array, width: int, place: str, train: bool) -> Float[Array, "b *s k"]:
         for i in (1, 2):
-            conv = ConvNorm(width, use_bias=True, name=f"{place}_conv{i}")
+            linear = self.form == "bioimage" and i == 1
+            conv = ConvNorm(
+                width,
+                use_bias=True,
+                norm="batch" if self.form == "survey" else "none",
+                activation="none" if linear else "relu",
+                name=f"{place}_conv{i}",
+            )
             x = conv(x, train=train)
         return x
+
+    def _up(self, x: Array, width: int, name: str, train: bool) -> Float[Array, "b *t k"]:
+        if self.form == "bioimage":
+            return Conv(width, 1, name=name)(enlarge(x, 2, "linear"))
+        return ConvNorm(width, use_bias=True, name=name)(enlarge(x, 2, "nearest"), train=train)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxseg.convert import from_torch, names_of, to_torch
-from jaxseg.convert.built import build
+from jaxseg.convert.built import CENTRED, IMAGENET, build
 from jaxseg.convert.segmentation_models_pytorch import NETWORKS
 from jaxseg.convert.smp_encoder import OWN, TIMM, encoder_of
 from jaxseg.encoders import VGG, Cut, MiT, ResNet
@@ -125,3 +125,11 @@ def test_a_network_of_a_library_that_is_not_asked_for_is_refused():
     model = built("DeepLabV3")
     with pytest.raises(UserError, match="torchvision has no key"):
         to_torch(model, {"params": {"head": {"kernel": np.zeros((1, 1, 2, 2))}}}, "torchvision")
+
+
+def test_what_imagenet_weights_expect_is_known_for_three_channels():
+    def expected(**kwargs):
+        return build(NETWORKS["Unet"], "Unet", kwargs).standardize
+
+    assert expected(encoder_name="resnet18") == IMAGENET and expected(in_channels=1) is None
+    assert expected(encoder_name="xception") == CENTRED
