@@ -64,14 +64,16 @@ def to_torch(
 
     UserError where no library, or not that one, has such a network.
     """
-    tried = [library] if library else _libraries_of(model)
+    of, known = type(model).__name__, _libraries_of(model)
+    if library and library.split(".")[0] not in known:
+        raise unknown(f"{of}: no names are known of the library", library, known)
+    tried = [library] if library else known
     lacking: list[str] = []
     for name in tried:
         state_dict, missing = emptied(variables, names_of(model, name))
         if not missing:
             return state_dict
         lacking.append(f"{name} has no key for {'/'.join(missing[0])}")
-    of = type(model).__name__
     raise UserError(f"{of}: no PyTorch library's names fit ({'; '.join(lacking) or 'none known'})")
 
 

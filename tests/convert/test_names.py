@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from jaxseg.convert import laid_back, laid_out, names_of, place
+from jaxseg.convert import laid_back, laid_out, names_of, place, to_torch
 from jaxseg.convert.names import key_of
 from jaxseg.encoders import ResNet
+from jaxseg.errors import UserError
 from jaxseg.models import UNet
 
 NAMES = [(r"up\.(\d)", r"level\1_up~"), (r"fc", "hidden!"), (r"(?:conv|bn)(\d)", r"block\1")]
@@ -45,6 +46,14 @@ def test_an_encoder_brings_its_own_names():
     wanted = ("params", "encoder", "layer2_block1", "conv2", "norm", "scale")
     assert place(key, (4,), names) == wanted
     assert names_of(UNet(2), "monai") == []
+
+
+def test_a_library_without_names_of_the_network_is_refused():
+    """Names of ours would be taken for the library's."""
+    with pytest.raises(
+        UserError, match="no names are known of the library 'monai'"
+    ):
+        to_torch(UNet(2), {}, "monai")
 
 
 def test_a_place_that_the_peer_lacks_has_no_key():

@@ -123,7 +123,7 @@ def test_keys_of_another_network_are_all_named():
 
 def test_a_network_of_a_library_that_is_not_asked_for_is_refused():
     model = built("DeepLabV3")
-    with pytest.raises(UserError, match="torchvision has no key"):
+    with pytest.raises(UserError, match="no names are known of the library 'torchvision'"):
         to_torch(model, {"params": {"head": {"kernel": np.zeros((1, 1, 2, 2))}}}, "torchvision")
 
 
