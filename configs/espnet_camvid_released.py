@@ -7,9 +7,11 @@ Data      CamVid, 367 images of 360 x 480 train, 101 validate, 233 test.
 Reports   mean IoU 55.64 on the test split, void pixels counted as false positives
 Reached   55.67 with void pixels as false positives, 57.18 with void ignored, class accuracy 68.35
           (the three scores below), on a copy of the images as JPEG
-Command   the weights go in by `jaxseg.convert.from_torch("sacmehta/ESPNet", "ESPNet", {"classes":
-          12, "p": 2, "q": 8}, ...)` and `jaxseg.init_from.write_run`; then
-          python -m jaxseg.evaluate --workdir runs/espnet_camvid_released --split test
+Command   python -m jaxseg.import_torch --library sacmehta/ESPNet --arch ESPNet \
+              --kwargs '{"classes": 12, "p": 2, "q": 8}' --input PATH/weights.safetensors \
+              --config configs/espnet_camvid_released.py --workdir runs/espnet_camvid_released
+          python -m jaxseg.evaluate --workdir runs/espnet_camvid_released --split test \
+              data.root=PATH/camvid
 """
 
 from jaxseg.data import CamVid, Data

@@ -54,8 +54,9 @@ def import_torch(
     ``weights`` is a file (`jaxseg.convert.read`) or a ``state_dict`` of arrays. ``base`` is the
     experiment whose data, recipe and evaluation the run gets; without one its data are a `Folder`
     of no place, which ``predict`` and ``evaluate --images --masks`` do not ask for. With
-    ``standardize`` the encoder does to images in [0, 1] what its ImageNet weights expect, where
-    the library says what that is; without, it takes images as they come.
+    ``standardize`` the encoder does to images in [0, 1] what its weights expect: what ``base``
+    says of its encoder, else what the library's ImageNet weights do; without, it takes images as
+    they come.
 
     A network of one logit, whose sigmoid is the object's probability there, gets a second one, of
     the background and always 0, whose softmax is the same.
@@ -79,8 +80,10 @@ def import_torch(
     if model.num_classes == 1:  # pyright: ignore[reportAttributeAccessIssue]
         model, variables = _of_two_classes(model, variables, built.channels, built.rank)
         notes.append("one logit there, two classes here: the background's logit is 0")
-    if standardize and built.standardize is not None:
-        model, said = _standardized(model, built.standardize)
+    expected = _of_encoder(getattr(base.recipe, "model", None)) if base else None
+    expected = expected or built.standardize
+    if standardize and expected is not None:
+        model, said = _standardized(model, expected)
         notes.append(said)
     experiment = _experiment(model, built.channels, built.rank, base)
     write_run(folder, experiment, variables)
@@ -101,6 +104,11 @@ def _of_two_classes(
                 raise UserError(f"{type(model).__name__}: {'/'.join(at)} cannot have two classes")
             flat[at] = np.concatenate([np.zeros_like(value), value], axis=-1)
     return wider, flax.traverse_util.unflatten_dict(flat)
+
+
+def _of_encoder(model: Any) -> Standardize | None:
+    """What a config says that the weights of its encoder expect."""
+    return getattr(getattr(model, "encoder", None), "standardize", None)
 
 
 def _standardized(model: Any, standardize: Standardize) -> tuple[Any, str]:

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from jaxseg import checkpoint, command, convert, init_from, predict
 from jaxseg.convert.built import IMAGENET, Built
-from jaxseg.encoders import ResNet
+from jaxseg.encoders import ResNet, Standardize
 from jaxseg.errors import UserError
 from jaxseg.evaluate import evaluate
 from jaxseg.experiment import InitFrom
@@ -151,6 +151,17 @@ def test_a_folder_that_holds_a_run_and_a_config_of_other_classes_are_refused(
     with pytest.raises(UserError, match="num_classes=3, but data.dataset has 2 classes"):
         import_torch(SMP, "Tiny", {"in_channels": 1}, one, tmp_path / "a", base=tiny_factory())
     assert not (tmp_path / "a").exists()
+
+
+def test_what_a_config_says_of_its_encoder_stays(tmp_path, tiny_factory):
+    """Weights that were trained on this data may expect other moments than ImageNet's."""
+    own = Standardize(mean=(0.2,), std=(0.3,))
+    model = UNet(2, encoder=ResNet(10, width=4, standardize=own))
+    given = {"classes": 2, "in_channels": 1}
+    import_torch(
+        SMP, "Tiny", given, weights(**given), tmp_path / "a", base=tiny_factory(model=model)
+    )
+    assert checkpoint.load(tmp_path / "a")[0].encoder.standardize == own
 
 
 # --- weights of a backbone alone ------------------------------------------------------------------

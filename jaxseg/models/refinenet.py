@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.encoders import ResNet
-from jaxseg.errors import UserError, require
+from jaxseg.errors import UserError
 from jaxseg.layers import Conv, Head
 from jaxseg.ops import crop, max_pool, pad_to_least, resize
 from jaxseg.types import Names, Paper, Prediction
@@ -89,12 +89,9 @@ class RefineNet(nn.Module):
         """Logits of the image's size."""
         x = pad_to_least(jnp.asarray(image, self.dtype), self.stride)
         size, padded = image.shape[1:-1], x.shape[1:-1]
-        features = self.encoder(x, train=train)
-        fits = len(self.widths) <= len(features)
-        require(fits, "RefineNet.widths", self.widths, f"{len(features)} at most, the features'")
-        features = features[-len(self.widths) :]
+        features = self.encoder(x, train=train)[-len(self.widths) :]
         x = None
-        for i, (y, width) in enumerate(zip(reversed(features), self.widths, strict=True)):
+        for i, (y, width) in enumerate(zip(reversed(features), self.widths, strict=False)):
             place = f"refine{len(self.widths) - i}"
             if i < 2:
                 y = self._dropped(y, f"{place}_dropout", train)

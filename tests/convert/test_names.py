@@ -50,9 +50,7 @@ def test_an_encoder_brings_its_own_names():
 
 def test_a_library_without_names_of_the_network_is_refused():
     """Names of ours would be taken for the library's."""
-    with pytest.raises(
-        UserError, match="no names are known of the library 'monai'"
-    ):
+    with pytest.raises(UserError, match="no names are known of the library 'monai'"):
         to_torch(UNet(2), {}, "monai")
 
 

@@ -42,6 +42,7 @@ from jaxseg.layers import (
     SqueezeExcitation,
     TransposedConv,
 )
+from jaxseg.layers.adn import ADN, ConvADN
 from jaxseg.layers.aspp import SummedASPP
 from jaxseg.layers.cbam import CBAM
 from jaxseg.layers.dense_prediction_cell import DensePredictionCell
@@ -61,6 +62,8 @@ LAYERS = {
     "conv_dilated": Conv(4, dilation=2),
     "conv_wide": Conv(40),
     "conv_1x1": Conv(4, kernel_size=1),
+    "adn": ADN("none"),
+    "monai_conv": ConvADN(4, after=ADN("none")),
     "conv_depthwise": Conv(8, groups=8),
     "conv_depthwise_twice": Conv(16, groups=8, stride=2),
     "conv_grouped": Conv(8, groups=2),

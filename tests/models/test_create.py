@@ -32,7 +32,6 @@ CASES = {
     "traced('multiresunet', alpha=0.0)": "MultiResUNet.alpha=0.0: must be above 0",
     "traced('enet', middles=(0,))": 'ENet.middles=(0,): must be "asymmetric" or dilations',
     "traced('enet', rank=3)": "ENet takes images alone, [b h w c]; this has the shape (1, 32, 32",
-    "traced('refinenet', widths=(4,) * 6)": "(4, 4, 4, 4, 4, 4): must be 5 at most, the f",
     "traced('espnet_c', encoder=encoders.ESPNetC((4, 5), depths=(1, 2)))": "(1, 2): must be 1: by",
     "traced('unet', encoder=encoders.Plain((4,)))": "encoder: gives one map of the image's size",
     "traced('autofocus', padding='zeros', widths=())": "autofocus.widths=(): must be one number or",
