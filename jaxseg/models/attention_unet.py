@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from jaxseg.errors import UserError, require
 from jaxseg.layers import AttentionGate, Conv, ConvNorm, Head, Norm, Size
 from jaxseg.layers.adn import up_conv
-from jaxseg.models.baseline_unet import BaselineUNet
+from jaxseg.models.baseline_unet import of_lee
 from jaxseg.ops import crop, enlarge, max_pool, pad_to_multiple, product
 from jaxseg.types import Names, Paper, Prediction
 
@@ -51,13 +51,14 @@ def _of_authors() -> tuple[tuple[str, str], ...]:
         rows.append((rf"{block}\.gate_block_(\d)\.W\.1", rf"{gate}\1.out_norm!"))
         rows.append((rf"{block}\.combine_gates\.0", f"{gate}s_merge.conv!"))
         rows.append((rf"{block}\.combine_gates\.1", f"{gate}s_merge.norm!"))
-        rows.append((rf"dsv{level + 1}(\.dsv\.0)?", f"level{level}_head!"))
+        for inner in ("", r"\.dsv\.0"):
+            rows.append((rf"dsv{level + 1}{inner}", f"level{level}_head!"))
     return (*rows, ("final", "head!"))
 
 
 def _of_lee() -> tuple[tuple[str, str], ...]:
     """Those of Lee's ``U_Net``; ``Att5`` gates what level 4 hands over."""
-    rows = list(BaselineUNet.names[LEE])
+    rows = list(of_lee())
     for level in range(LEVELS):
         rows += _gate(rf"Att{level + 2}", "", f"level{level}_gate")
     return tuple(rows)

@@ -25,8 +25,8 @@ from jaxseg.ops import crop, enlarge, max_pool, pad_to_multiple
 from jaxseg.types import Names, Paper, Prediction
 
 
-def _of_lee() -> tuple[tuple[str, str], ...]:
-    """Lee counts levels from 1; ``Up5`` makes of level 5's map one of level 4's size."""
+def of_lee() -> tuple[tuple[str, str], ...]:
+    """Lee's places: levels count from 1; ``Up5`` makes of level 5's map one of level 4's size."""
     rows = [("Conv_1x1", "head!")]
     for level in range(5):
         for conv, norm, i in ((0, 1, 1), (3, 4, 2)):
@@ -80,7 +80,7 @@ class BaselineUNet(nn.Module):
         """Those of the code that has this form."""
         if self.form == "bioimage":
             return {"bioimage": _of_bioimage(len(self.widths) - 1)}
-        return {"LeeJunHyun/Image_Segmentation": _of_lee()}
+        return {"LeeJunHyun/Image_Segmentation": of_lee()}
 
     @property
     def stride(self) -> int:
