@@ -69,9 +69,10 @@ def import_torch(
     if held or folder.is_file():
         raise UserError(f"--workdir {folder}: {'holds a run' if held else 'a file'}; name another")
     built = convert.counterpart(library, arch, kwargs)
-    if isinstance(built.model, Classifier):
+    if isinstance(built.model, Classifier) or not hasattr(built.model, "num_classes"):
         raise UserError(
-            f"{library} {arch} scores images as a whole; give its file to init_from of a network "
+            f"{library} {arch} gives no classes of pixels, a run's network does; give its file to "
+            "init_from of a network "
             'on that encoder: {"model": InitFrom(run=FILE, into="encoder")}'
         )
     state_dict = weights if isinstance(weights, Mapping) else convert.read(weights)

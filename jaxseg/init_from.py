@@ -36,6 +36,8 @@ class Taken:
     fresh: tuple[str, ...]
     over: tuple[str, ...] = ()
     """Keys of a weights file that are no part of the encoder."""
+    remark: str = ""
+    """What else the log says of a weights file."""
 
     def __str__(self) -> str:
         """One line for the log."""
@@ -43,7 +45,8 @@ class Taken:
         if self.adapted:
             said += f", of which adapted: {', '.join(self.adapted)}"
         said += f"; fresh: {', '.join(_shortest(self.fresh))}" if self.fresh else ""
-        return said + (f"; not taken: {', '.join(_shortest(self.over))}" if self.over else "")
+        said += f"; not taken: {', '.join(_shortest(self.over))}" if self.over else ""
+        return said + (f"; {self.remark}" if self.remark else "")
 
 
 def taken(
@@ -58,9 +61,9 @@ def taken(
     for of, source in experiment.init_from.items():
         source = InitFrom(run=source) if isinstance(source, str) else source
         have = experiment.scheduled.variables(state, of)
-        given, over = _given(experiment, of, source, classes)
+        given, over, remark = _given(experiment, of, source, classes)
         found[of], bad = _matched(_flat(have), _flat(given), source)
-        found[of] = dataclasses.replace(found[of], over=over)
+        found[of] = dataclasses.replace(found[of], over=over, remark=remark)
         misfits += [f"{of}: {line}" for line in bad]
     if misfits:
         raise UserError(
@@ -72,10 +75,13 @@ def taken(
 
 def _given(
     experiment: Experiment, of: str, source: InitFrom, classes: Iterable[type]
-) -> tuple[Any, tuple[str, ...]]:
-    """The variables of another run, or of a file of an encoder's weights, and keys left over."""
+) -> tuple[Any, tuple[str, ...], str]:
+    """The variables of another run, or of a file of an encoder's weights; keys left over; a remark.
+
+    A file does not say what its weights expect of an image, so the remark says what they get.
+    """
     if not (source.run.startswith(HUB) or Path(source.run).is_file()):
-        return checkpoint.load(source.run, source.step, classes=classes)[1], ()
+        return checkpoint.load(source.run, source.step, classes=classes)[1], (), ""
     part: Any = getattr(experiment.recipe, of, None)
     for name in filter(None, source.into.split("/")):
         part = getattr(part, name, None)
@@ -88,9 +94,13 @@ def _given(
     if source.take or source.step is not None:
         raise UserError(f"init_from.{of}: {source.run} is a file: take and step are of runs")
     try:
-        return encoder_weights(part, read(source.run), experiment.data.dataset.rank)
+        given, over = encoder_weights(part, read(source.run), experiment.data.dataset.rank)
     except UserError as error:
         raise UserError(f"init_from.{of}: {source.run}: {error}") from error
+    remark = ""
+    if getattr(part, "standardize", None) is None:
+        remark = f"{source.into}.standardize=None, so images go to these weights as they come"
+    return given, over, remark
 
 
 def put(experiment: Experiment, state: TrainState, found: Mapping[str, Taken]) -> TrainState:

@@ -125,7 +125,11 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_written(tmp_path):
         ({"--input": "nothing.pth"}, "nothing.pth: No such file"),
         (
             {"--library": "torchvision.models", "--arch": "resnet18"},
-            "scores images as a whole; give its file to init_from",
+            "gives no classes of pixels, a run's network does; give its file to init_from",
+        ),
+        (
+            {"--library": "timm", "--arch": "resnet18", "--kwargs": '{"num_classes": 0}'},
+            "gives no classes of pixels",
         ),
     ],
 )
@@ -197,6 +201,7 @@ def test_a_file_of_a_backbone_starts_an_encoder(tmp_path, tiny_factory):
     theirs = weights()["encoder.conv1.weight"].sum(1)
     np.testing.assert_allclose(kernel[:, :, 0].transpose(2, 0, 1), theirs, rtol=1e-6)
     assert "not taken: fc" in str(found)
+    assert "standardize=None, so images go to these weights as they come" in str(found)
 
 
 def test_a_file_that_is_no_encoders_is_refused(tmp_path, tiny_factory):

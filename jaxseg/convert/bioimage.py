@@ -14,4 +14,4 @@ def _unet(*, input_channels: int = 1, output_channels: int = 1) -> Built:
 
 
 NETWORKS: Mapping[str, Builder] = {"UNet2d": _unet}
-"""By the name of the class."""
+"""Builders by the name of the class."""

@@ -22,10 +22,10 @@ class Built(NamedTuple):
 
 
 IMAGENET = Standardize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-"""Of torchvision's weights, and of most others."""
+"""The moments that torchvision's weights expect, and most others."""
 
 CENTRED = Standardize(mean=(0.5,) * 3, std=(0.5,) * 3)
-"""Of weights that come from TensorFlow."""
+"""The moments that weights from TensorFlow expect: images in [-1, 1]."""
 
 Builder = Callable[..., Built]
 """Takes the arguments of the peer's constructor by name, with its defaults."""

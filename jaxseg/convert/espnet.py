@@ -46,7 +46,7 @@ def eespnet_seg(
 
 
 ESPNETS: Mapping[str, Builder] = {"ESPNet": espnet, "ESPNet_Encoder": espnet_encoder}
-"""Of ``sacmehta/ESPNet``."""
+"""Classes of ``sacmehta/ESPNet``, by name."""
 
 ESPNETS_V2: Mapping[str, Builder] = {"EESPNet_Seg": eespnet_seg}
-"""Of ``sacmehta/ESPNetv2``."""
+"""Classes of ``sacmehta/ESPNetv2``, by name."""

@@ -419,4 +419,4 @@ NETWORKS: Mapping[str, Builder] = {
     "Segformer": _class(segformer),
     "DPT": _class(_dpt),
 }
-"""By the name of the class."""
+"""Builders by the name of the class."""

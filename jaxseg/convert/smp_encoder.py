@@ -19,7 +19,7 @@ OWN = (
     *(*RESNETS, "resnext50_32x4d", *RESNEXTS, *VGGS, *DENSENETS, *MITS),
     *("mobilenet_v2", "xception"),
 )
-"""Those of its own."""
+"""Names of its own encoders that are here."""
 
 WIDE = ("wide_resnet50_2", "wide_resnet101_2")
 XCEPTIONS = ("xception41", "xception65", "xception71")
@@ -27,7 +27,7 @@ TIMM = (
     *(*RESNETS, "resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d"),
     *(*WIDE, *XCEPTIONS),
 )
-"""Those of timm, after ``tu-``; the name of their weights may follow a dot."""
+"""Names of timm's that are here, after ``tu-``; that of their weights may follow a dot."""
 
 Part = Literal["two", "four", "last_four", "with_empty"]
 """Which features a decoder is given: from the stride 2 or 4 on, the four coarsest (with the image

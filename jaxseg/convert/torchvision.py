@@ -32,7 +32,7 @@ CLASSIFIERS: Mapping[str, Builder] = {
     "alexnet": functools.partial(_classifier, ENCODERS["alexnet"](padding="paper")),
     **{name: functools.partial(_classifier, ENCODERS[name]()) for name in _NAMES},
 }
-"""Of ``torchvision.models``."""
+"""Builders of ``torchvision.models``, by name."""
 
 
 def _fcn(
@@ -97,4 +97,4 @@ SEGMENTATION: Mapping[str, Builder] = {
     ),
     "lraspp_mobilenet_v3_large": _lraspp,
 }
-"""Of ``torchvision.models.segmentation``."""
+"""Builders of ``torchvision.models.segmentation``, by name."""
