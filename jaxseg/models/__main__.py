@@ -7,7 +7,7 @@ import argparse
 import gc
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -27,8 +27,8 @@ WITH_EVERY_ENCODER = "unet"
 
 
 def rows(size: int, classes: int, channels: int) -> list[dict[str, Any]]:
-    """The rows of all networks."""
-    return [row for name in MODELS for row in rows_of(name, size, classes, channels)]
+    """The rows of all networks, counted by a process a core: tracing keeps one busy."""
+    return _counted([i for name in MODELS for i in _asked(name, classes, ENCODERS)], size, channels)
 
 
 def rows_of(
@@ -38,21 +38,28 @@ def rows_of(
 
     ``encoders`` None are all.
     """
-    found = []
-    encoders = ENCODERS if encoders is None else encoders
+    asked = _asked(name, classes, ENCODERS if encoders is None else encoders)
+    return _counted(asked, size, channels)
+
+
+def _asked(
+    name: str, classes: int, encoders: Iterable[str]
+) -> Iterator[tuple[dict[str, Any], nn.Module]]:
     for encoder in encoders if name == WITH_EVERY_ENCODER else (None,):
         fields = {} if encoder in (None, "plain") else {"encoder": encoder}
-        model = create(name, num_classes=classes, **fields)
         paper: Paper = class_of(name).paper  # pyright: ignore[reportAttributeAccessIssue]
         row = {"name": name, "encoder": encoder, **paper._asdict()}
-        found.append(row | _count(model, size, channels))
-    return found
+        yield row, create(name, num_classes=classes, **fields)
 
 
-def _count(model: nn.Module, size: int, channels: int) -> dict[str, int]:
-    size, _ = accepted_size(model, (size, size))
-    image = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
-    return {"size": size, **cost.counted(model, image)}
+def _counted(
+    asked: Iterable[tuple[dict[str, Any], nn.Module]], size: int, channels: int
+) -> list[dict[str, Any]]:
+    rows, models = zip(*asked, strict=True)
+    sizes = [accepted_size(model, (size, size))[0] for model in models]
+    images = [jax.ShapeDtypeStruct((1, n, n, channels), jnp.float32) for n in sizes]
+    counts = cost.counted_all(models, images)
+    return [r | {"size": n} | c for r, n, c in zip(rows, sizes, counts, strict=True)]
 
 
 def main(arguments: Sequence[str]) -> None:

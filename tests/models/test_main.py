@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from jaxseg import command, models
+from jaxseg import command, cost, models
 from jaxseg.encoders import ENCODERS, Plain, ResNet
 from jaxseg.errors import UserError
 from jaxseg.models import MODELS
@@ -21,12 +21,14 @@ def few(monkeypatch):
 
 
 def test_there_is_a_row_for_each_network_and_encoder(monkeypatch, capsys):
-    monkeypatch.setattr(listed, "_count", lambda model, size, channels: {"macs": size})
+    monkeypatch.setattr(
+        cost, "counted_all", lambda _, images: [{"macs": i.shape[1]} for i in images]
+    )
     main(["--json", "--size", "64"])
     rows = json.loads(capsys.readouterr().out)
     assert {row["name"] for row in rows} == set(MODELS)
     assert {row["encoder"] for row in rows if row["name"] == "unet"} == set(ENCODERS)
-    assert all(row["macs"] == 64 and row["year"] >= 2015 for row in rows)
+    assert all(64 <= row["macs"] < 256 and row["year"] >= 2015 for row in rows)
 
 
 def test_json_has_what_each_costs(few, capsys):
@@ -38,6 +40,13 @@ def test_json_has_what_each_costs(few, capsys):
     assert found["unet_2015", None]["size"] == 188
     assert found["unet", "resnet50"]["parameters"] == 32_514_978
     assert all(row["macs"] > 0 for row in rows)
+
+
+def test_several_processes_give_the_rows_of_one_in_order(few, monkeypatch):
+    alone = listed.rows(64, 2, 1)
+    monkeypatch.setattr(cost, "A_PROCESS_IS_WORTH", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert listed.rows(64, 2, 1) == alone
 
 
 def test_a_partial_is_an_entry_as_any_other(few, monkeypatch, capsys):
