@@ -119,8 +119,9 @@ and what ours is called, dots between names; the first that fits counts. A convo
 lies in ``conv`` or ``norm`` below it, unless the name ends in ``!``; or in ``~``, a transposed
 convolution, whose weight is ``[in, out, ...]`` there; or in ``-``, a linear layer there that is a
 convolution of one tap here; what comes after an ``@`` is the parameter
-itself, such as the slope of a PReLU. A network's table need not speak of its encoder, which has its
-own.
+itself, such as the slope of a PReLU. A name that begins with ``=`` is one that another row has too:
+the library lists the same tensor under two keys. A network's table need not speak of its encoder,
+which has its own.
 
 Tables are gone both ways, so a pattern has text, groups whose text ours repeats, and ``(?:a|b)``:
 what the convolution is called, and its norm.

@@ -84,6 +84,8 @@ def _arguments(builder: Builder, model: Any, channels: int, rank: int) -> Iterat
     takes = inspect.signature(builder).parameters
     fixed = {name: getattr(model, field) for name, field in SAME.items() if hasattr(model, field)}
     fixed |= {"in_channels": channels, "spatial_dims": rank}
+    if hasattr(model, "kernels"):
+        fixed |= _of_levels(model, rank) | {"input_channels": channels}
     if hasattr(model, "last_width"):
         fixed["features"] = (*model.widths, model.last_width)
     fixed = {name: value for name, value in fixed.items() if name in takes}
@@ -97,6 +99,39 @@ def _arguments(builder: Builder, model: Any, channels: int, rank: int) -> Iterat
             yield {**of_encoder, **fixed, **auxiliary}
             if widths and "decoder_channels" in takes:
                 yield {**of_encoder, **fixed, **auxiliary, "decoder_channels": tuple(widths)}
+
+
+def _of_levels(model: Any, rank: int) -> dict[str, Any]:
+    """Arguments of MONAI's DynUNet and of nnU-Net's classes, with the layers of its plans."""
+    auxiliary = getattr(model, "auxiliary", int(getattr(model, "deep_supervision", False)))
+    found = {
+        "filters": model.widths,
+        "kernel_size": model.kernels,
+        "upsample_kernel_size": model.strides[1:],
+        "res_block": model.block == "residual",
+        "deep_supervision": auxiliary > 0,
+        "n_stages": len(model.widths),
+        "features_per_stage": model.widths,
+        "kernel_sizes": model.kernels,
+        "strides": model.strides,
+        "conv_op": f"torch.nn.modules.conv.Conv{rank}d",
+        "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{rank}d",
+        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "nonlin": "torch.nn.LeakyReLU",
+        "nonlin_kwargs": {"inplace": True},
+    }
+    if hasattr(model, "auxiliary"):
+        return found | {"deep_supr_num": max(auxiliary, 1), "trans_bias": model.up_bias}
+    if model.block == "bottleneck":
+        narrow = model.bottleneck_widths
+        found |= {"block": "BottleneckD", "bottleneck_channels": narrow}
+    return found | {
+        "n_conv_per_stage": model.depths,
+        "n_blocks_per_stage": model.depths,
+        "n_conv_per_stage_decoder": model.decoder_depths[::-1],
+        "conv_bias": model.use_bias,
+        "stem_channels": model.stem_width,
+    }
 
 
 def _bare(node: Any) -> Any:

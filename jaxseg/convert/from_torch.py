@@ -7,6 +7,7 @@ import flax.linen as nn
 import numpy as np
 
 from jaxseg.convert import bioimage, espnet, monai, segmentation_models_pytorch, timm, torchvision
+from jaxseg.convert import dynamic_network_architectures as dynamic
 from jaxseg.convert.built import Builder, Built, build
 from jaxseg.convert.names import names_of
 from jaxseg.convert.weights import emptied, filled, shapes_of
@@ -21,6 +22,8 @@ LIBRARIES: Mapping[str, Mapping[str, Builder]] = {
     "timm": timm.MODELS,
     "segmentation_models_pytorch": segmentation_models_pytorch.NETWORKS,
     "bioimage.io": bioimage.NETWORKS,
+    "dynamic_network_architectures": dynamic.NETWORKS,
+    "dynamic_network_architectures.architectures.unet": dynamic.NETWORKS,
 }
 """What is known of each library, by the name of its builder or class."""
 

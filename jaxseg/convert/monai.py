@@ -3,18 +3,14 @@
 ``act``, ``norm`` and ``dropout`` are names, or pairs of a name and its arguments, as there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+from jaxseg.convert.adn import Layer, adn
 from jaxseg.convert.built import Builder, Built, same
-from jaxseg.errors import UserError, require, unknown
-from jaxseg.layers import ADN, Activation
-from jaxseg.layers.adn import Order
-from jaxseg.models import AttentionUNet, BasicUNet, BasicUNetPlusPlus, MonaiUNet
+from jaxseg.errors import require
+from jaxseg.models import AttentionUNet, BasicUNet, BasicUNetPlusPlus, MonaiDynUNet, MonaiUNet
 from jaxseg.ops import Size
-
-Layer = str | Sequence[Any] | None
-"""A name, or a name and its arguments."""
 
 LEAKY = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
 AFFINE = ("instance", {"affine": True})
@@ -126,6 +122,48 @@ def attention_unet(
     return _built(model, in_channels, spatial_dims)
 
 
+def dynunet(
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: Sequence[Any],
+    strides: Sequence[Any],
+    upsample_kernel_size: Sequence[Any],
+    filters: Sequence[int] | None = None,
+    dropout: Any = None,
+    norm_name: Layer = AFFINE,
+    act_name: Layer = ("leakyrelu", {"inplace": True, "negative_slope": 0.01}),
+    deep_supervision: bool = False,
+    deep_supr_num: int = 1,
+    res_block: bool = False,
+    trans_bias: bool = False,
+) -> Built:
+    """``DynUNet``."""
+    levels, steps = len(strides), tuple(map(_size, strides))
+    require(len(kernel_size) == levels >= 3, "kernel_size", kernel_size, "one a stride, 3 or more")
+    ups = tuple(map(_size, upsample_kernel_size))
+    fits = _spread(ups, spatial_dims) == _spread(steps[1:], spatial_dims)
+    require(fits, "upsample_kernel_size", ups, f"strides[1:]={steps[1:]}; maps fit no other")
+    if filters is None:
+        filters = [min(2 ** (5 + i), 320 if spatial_dims == 3 else 512) for i in range(levels)]
+    require(len(filters) >= levels, "filters", filters, f"one for each of {levels} strides")
+    if deep_supervision:
+        what = f"from 1 to {levels - 2}, the levels with a head but the finest"
+        require(1 <= deep_supr_num <= levels - 2, "deep_supr_num", deep_supr_num, what)
+    model = MonaiDynUNet(
+        out_channels,
+        widths=tuple(filters[:levels]),
+        strides=steps,
+        kernels=tuple(map(_size, kernel_size)),
+        block="residual" if res_block else "plain",
+        auxiliary=deep_supr_num if deep_supervision else 0,
+        after=adn(act_name, norm_name, dropout, "DNA"),
+        up_bias=trans_bias,
+    )
+    return _built(model, in_channels, spatial_dims)
+
+
 _BASIC = ("BasicUNet", "BasicUnet", "Basicunet", "basicunet")
 _NESTED = ("BasicUNetPlusPlus", "BasicUnetPlusPlus", "BasicunetPlusPlus", "basicunetplusplus")
 
@@ -133,6 +171,7 @@ NETWORKS: Mapping[str, Builder] = {
     "UNet": unet,
     "Unet": unet,
     "AttentionUnet": attention_unet,
+    **dict.fromkeys(("DynUNet", "DynUnet", "Dynunet"), dynunet),
     **dict.fromkeys(_BASIC, basic_unet),
     **dict.fromkeys(_NESTED, basic_unet_plus_plus),
 }
@@ -146,6 +185,11 @@ def _built(model: Any, channels: int, rank: int) -> Built:
 
 def _size(value: Any) -> Size:
     return value if isinstance(value, int) else tuple(value)
+
+
+def _spread(sizes: Sequence[Size], rank: int) -> list[tuple[int, ...]]:
+    """Each as a number for each axis, so that 2 is (2, 2, 2)."""
+    return [(one,) * rank if isinstance(one, int) else one for one in sizes]
 
 
 def _strides(strides: Sequence[Any], channels: Sequence[int]) -> tuple[Size, ...]:
@@ -168,117 +212,3 @@ _UPSAMPLE = {"deconv": "transpose", "nontrainable": "linear", "pixelshuffle": "s
 def _upsample(mode: str) -> Literal["transpose", "linear", "shuffle"]:
     same("upsample", mode, *_UPSAMPLE)
     return _UPSAMPLE[mode]  # pyright: ignore[reportReturnType]
-
-
-# --- activation, dropout, norm --------------------------------------------------------------------
-
-
-class _Known(NamedTuple):
-    """The fields of an `ADN` by a peer's name, and the peer's arguments that change them.
-
-    Arguments without a field must have the value that stands in ``fixed``.
-    """
-
-    fields: dict[str, Any]
-    arguments: Mapping[str, Callable[[Any], dict[str, Any]]] = {}
-    fixed: Mapping[str, tuple[Any, ...]] = {}
-
-
-def _field(name: str) -> Callable[[Any], dict[str, Any]]:
-    return lambda value: {name: value}
-
-
-def _slopes(count: int) -> dict[str, Any]:
-    return {"activation": "prelu_shared" if count == 1 else "prelu"}
-
-
-def _act(name: Activation, **fixed: Any) -> _Known:
-    return _Known({"activation": name}, {}, {"inplace": (True, False), **fixed})
-
-
-def _ignored(value: Any) -> dict[str, Any]:
-    """Of what a network begins with, of which the weights say another thing."""
-    del value
-    return {}
-
-
-_ACTS: Mapping[str, _Known] = {
-    "relu": _act("relu"),
-    "relu6": _act("relu6"),
-    "leakyrelu": _act("leaky_relu")._replace(
-        arguments={"negative_slope": _field("negative_slope")}
-    ),
-    "prelu": _act("prelu_shared")._replace(arguments={"num_parameters": _slopes, "init": _ignored}),
-    "elu": _act("elu", alpha=(1, 1.0)),
-    "celu": _act("elu", alpha=(1, 1.0)),  # of alpha 1 these are the same
-    "selu": _act("selu"),
-    "gelu": _act("gelu", approximate=("none",)),
-    "sigmoid": _act("sigmoid"),
-    "tanh": _act("tanh"),
-    "swish": _act("silu", alpha=(1, 1.0)),
-    "memswish": _act("silu"),
-    "mish": _act("mish"),
-}
-
-_AFFINE = {"eps": _field("epsilon"), "affine": _field("affine")}
-_INSTANCE = _Known(
-    {"norm": "instance", "affine": False},
-    {**_AFFINE, "momentum": _ignored},
-    {"track_running_stats": (False,)},
-)
-_BATCH = _Known(
-    {"norm": "batch", "affine": True},
-    {**_AFFINE, "momentum": lambda value: {"momentum": 1 - value}},
-    {"track_running_stats": (True,)},
-)
-
-_NORMS: Mapping[str, _Known] = {
-    "instance": _INSTANCE,
-    "instance_nvfuser": _INSTANCE,
-    "batch": _BATCH,
-    "syncbatch": _BATCH,
-    "group": _Known({"norm": "group", "affine": True}, {**_AFFINE, "num_groups": _field("groups")}),
-}
-
-_DROPOUTS: Mapping[str, _Known] = {
-    "dropout": _Known({}, {"p": _field("dropout")}, {"inplace": (True, False)})
-}
-
-
-def adn(act: Layer, norm: Layer, dropout: Any, ordering: str = "NDA") -> ADN:
-    """What MONAI's ``ADN`` of these arguments computes. UserError names what ours does not."""
-    order = "".join(dict.fromkeys(ordering.upper()))
-    require(set(order) <= set("NDA"), "adn_ordering", ordering, "of the letters N, D and A")
-    if not isinstance(dropout, str | Sequence) and dropout is not None:
-        dropout = ("dropout", {"p": float(dropout)})
-    fields: dict[str, Any] = {"activation": "none", "norm": "none"}
-    for letter, option, given, known in (
-        ("A", "act", act, _ACTS),
-        ("N", "norm", norm, _NORMS),
-        ("D", "dropout", dropout, _DROPOUTS),
-    ):
-        if letter in order and given is not None and given != "":
-            fields |= _fields(option, given, known)
-    whole: Order = order + "".join(sorted(set("NDA") - set(order)))  # pyright: ignore
-    return ADN(order=whole, **fields)
-
-
-def _fields(option: str, given: Any, known: Mapping[str, _Known]) -> dict[str, Any]:
-    pair = (given, {}) if isinstance(given, str) else tuple(given)
-    fits = len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], Mapping)
-    require(fits, option, given, "a name, or a name and its arguments")
-    name, arguments = pair[0].lower(), pair[1]
-    if name not in known:
-        raise unknown(f"{option}: nothing is here that is called", name, known)
-    one = known[name]
-    if name == "group" and "num_groups" not in arguments:
-        raise UserError(f"{option}={name!r}: argument 'num_groups' is missing")
-    fields = dict(one.fields)
-    for argument, value in arguments.items():
-        if argument in one.arguments:
-            fields |= one.arguments[argument](value)
-        elif argument in one.fixed:
-            same(f"{option} {name}: {argument}", value, *one.fixed[argument])
-        else:
-            raise unknown(f"{option} {name} takes no argument", argument, one.arguments)
-    return fields

@@ -21,6 +21,9 @@ _THEIRS |= {"kernel": "weight", "scale": "weight", "slope": "weight"}
 MARKS = "!~-"
 """What a name of ours may end in: see `jaxseg.types.Names`."""
 
+AGAIN = "="
+"""What it begins with where the peer lists a tensor once more, under another key."""
+
 Table = Sequence[tuple[str, str]]
 """The pairs of one library in a ``names`` of `jaxseg.types.Names`."""
 
@@ -57,11 +60,22 @@ def place(key: str, shape: Sequence[int], names: Table) -> tuple[str, ...]:
 
 def key_of(place_of: Sequence[str], names: Table) -> str | None:
     """The key whose `place` this is, or None where the peer has no such parameter."""
+    return next(iter(keys_of(place_of, names)), None)
+
+
+def keys_of(place_of: Sequence[str], names: Table) -> list[str]:
+    """All keys of which this is the `place`: one, and those under which the peer repeats it."""
     shape = (1, 1) if place_of[-1] == "kernel" else (1,)
-    for key in _keys(place_of, names):
-        if place(key, shape, names) == tuple(place_of):
-            return key
-    return None
+    candidates = list(_keys(place_of, names))
+    first = [key for key, again in candidates if not again]
+    repeated = [key for key, again in candidates if again]
+    found = [key for key in first if place(key, shape, names) == tuple(place_of)][:1]
+    return found + [key for key in repeated if place(key, shape, names) == tuple(place_of)]
+
+
+def repeats(key: str, names: Table) -> bool:
+    """Whether the peer lists a tensor once more under this key."""
+    return _row(key, names).startswith(AGAIN)
 
 
 def laid_out(value: np.ndarray, key: str, names: Table) -> np.ndarray:
@@ -88,6 +102,11 @@ def laid_back(value: np.ndarray, key: str, names: Table) -> np.ndarray:
 
 
 def _named(key: str, names: Table) -> str:
+    return _row(key, names).removeprefix(AGAIN)
+
+
+def _row(key: str, names: Table) -> str:
+    """Our name by the first row that fits, with its marks; the peer's own where none does."""
     where = key.rsplit(".", 1)[0]
     found = ((_compiled(pattern).fullmatch(where), name) for pattern, name in names)
     return next((match.expand(name) for match, name in found if match), where)
@@ -114,13 +133,14 @@ def _is_of_conv(key: str, names: Table) -> bool:
 # --- the other way --------------------------------------------------------------------------------
 
 
-def _keys(place_of: Sequence[str], names: Table) -> Iterator[str]:
-    """Keys that may have this place, by the rows in their order."""
+def _keys(place_of: Sequence[str], names: Table) -> Iterator[tuple[str, bool]]:
+    """Keys that may have this place, and whether they repeat it, by the rows in their order."""
     _, *modules, leaf = place_of
     part = modules[-1] if modules and modules[-1] in ("conv", "norm") else ""
     theirs = _THEIRS.get(leaf, leaf)
     for pattern, name in names:
-        ours, _, parameter = name.rstrip(MARKS).partition("@")
+        again = name.startswith(AGAIN)
+        ours, _, parameter = name.removeprefix(AGAIN).rstrip(MARKS).partition("@")
         if parameter and parameter != leaf:
             continue
         whole = parameter or name.endswith(tuple(MARKS))
@@ -129,9 +149,9 @@ def _keys(place_of: Sequence[str], names: Table) -> Iterator[str]:
             continue
         pieces, template = _inverse(pattern, ours)
         if found := template.fullmatch(where):
-            yield f"{_written(pieces, found, part)}.{theirs}"
+            yield f"{_written(pieces, found, part)}.{theirs}", again
     if part:  # a place without a row has its name there too
-        yield f"{'.'.join(modules[:-1])}.{theirs}"
+        yield f"{'.'.join(modules[:-1])}.{theirs}", False
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 
-from jaxseg.convert.names import Table, key_of, laid_back, laid_out, place
+from jaxseg.convert.names import Table, key_of, keys_of, laid_back, laid_out, place, repeats
 from jaxseg.errors import UserError
 from jaxseg.types import accepted_size
 
@@ -35,10 +35,13 @@ def filled(
 ) -> dict[str, Any]:
     """Variables of these shapes with the numbers of the ``state_dict``, float32.
 
-    Every key must have a place and every place a key; ``num_batches_tracked`` is passed over.
-    UserError lists all that is missing, unexpected, of another shape or not finite.
+    Every key must have a place and every place a key; ``num_batches_tracked`` is passed over. Of a
+    tensor that the peer lists under several keys one will do (safetensors keeps one), and the last
+    counts, as in PyTorch's ``load_state_dict``. UserError lists all that is missing, unexpected, of
+    another shape or not finite.
     """
     found: dict[Place, np.ndarray] = {}
+    first: dict[Place, str] = {}
     wrong: list[str] = []
     for key, value in state_dict.items():
         if key.rpartition(".")[2] == COUNTER:
@@ -47,7 +50,7 @@ def filled(
         at = place(key, value.shape, names) if "." in key else (key,)
         if at not in shapes:
             wrong.append(f"unexpected {key} {value.shape}")
-        elif at in found:
+        elif not repeats(key, names) and first.setdefault(at, key) != key:
             wrong.append(f"{key} has the place of another key, {'/'.join(at)}")
         else:
             found[at], misfit = fitted(key, value, shapes[at], names)
@@ -90,11 +93,10 @@ def emptied(
     found: dict[str, np.ndarray] = {}
     lacking: list[Place] = []
     for at, leaf in flax.traverse_util.flatten_dict(dict(variables)).items():
-        key = key_of(at, names)
-        if key is None:
-            lacking.append(at)
-            continue
-        found[key] = np.ascontiguousarray(laid_back(np.asarray(leaf), key, names))
-        if key.endswith(".running_mean"):
-            found[f"{key.rpartition('.')[0]}.{COUNTER}"] = np.zeros((), np.int64)
+        keys = keys_of(at, names)
+        lacking += [] if keys else [at]
+        for key in keys:
+            found[key] = np.ascontiguousarray(laid_back(np.asarray(leaf), key, names))
+            if key.endswith(".running_mean"):
+                found[f"{key.rpartition('.')[0]}.{COUNTER}"] = np.zeros((), np.int64)
     return found, lacking

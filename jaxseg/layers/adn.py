@@ -23,8 +23,8 @@ class ADN(nn.Module):
     """Activation, dropout and norm in the ``order`` of their letters.
 
     The fields are those of `Norm`, but for ``negative_slope``, which is that of ``leaky_relu``. A
-    network's convolutions have a copy each. ``dropout`` drops single numbers and needs the rng
-    ``dropout``. The defaults are MONAI's.
+    network's convolutions have a copy each. ``dropout`` drops single numbers, or whole ``channels``
+    (PyTorch's Dropout2d and Dropout3d), and needs the rng ``dropout``. The defaults are MONAI's.
     """
 
     norm: Kind = "instance"
@@ -36,6 +36,8 @@ class ADN(nn.Module):
     negative_slope: float = 0.01
     epsilon: float = 1e-5
     momentum: float = 0.9
+    dropped: Literal["numbers", "channels"] = "numbers"
+    scale_init: Literal["ones", "zeros"] = "ones"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
@@ -47,11 +49,11 @@ class ADN(nn.Module):
             if letter == "N":
                 x = self._norm("relu" if fused else "none")(x, train=train)
             elif letter == "D":
-                x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)
-            elif self.activation == "leaky_relu":
-                x = nn.leaky_relu(x, self.negative_slope)
+                together = range(1, x.ndim - 1) if self.dropped == "channels" else ()
+                drop = nn.Dropout(self.dropout, broadcast_dims=tuple(together), name="dropout")
+                x = drop(x, deterministic=not train)
             else:
-                x = activated(self, x, self.activation)
+                x = activated_as(self, x, self)
         return x
 
     def _norm(self, activation: Activation) -> Norm:
@@ -62,8 +64,18 @@ class ADN(nn.Module):
             activation=activation,
             epsilon=self.epsilon,
             momentum=self.momentum,
+            scale_init=self.scale_init,
             name="norm",
         )
+
+
+def activated_as(
+    module: nn.Module, x: Float[Array, "b *s c"], after: ADN
+) -> Float[Array, "b *s c"]:
+    """``after``'s activation alone; a slope is the parameter ``slope`` of ``module``."""
+    if after.activation == "leaky_relu":
+        return nn.leaky_relu(x, after.negative_slope)
+    return activated(module, x, after.activation)
 
 
 class ConvADN(nn.Module):
@@ -95,7 +107,7 @@ def down_conv(
     features: int, kernel_size: Size, stride: Size, use_bias: bool, rank: int, name: str
 ) -> Conv:
     """A convolution that divides sizes by its stride. UserError for a kernel of an even size."""
-    kernel = _odd(kernel_size, rank)
+    kernel = odd(kernel_size, rank)
     return Conv(features, kernel, per_axis(stride, rank, "stride"), use_bias=use_bias, name=name)
 
 
@@ -103,7 +115,7 @@ def up_conv(
     features: int, kernel_size: Size, stride: Size, use_bias: bool, rank: int, name: str
 ) -> TransposedConv:
     """A transposed one that multiplies sizes by its stride."""
-    kernel, strides = _odd(kernel_size, rank), per_axis(stride, rank, "stride")
+    kernel, strides = odd(kernel_size, rank), per_axis(stride, rank, "stride")
     return TransposedConv(
         features,
         stride=strides,
@@ -115,7 +127,8 @@ def up_conv(
     )
 
 
-def _odd(kernel_size: Size, rank: int) -> tuple[int, ...]:
+def odd(kernel_size: Size, rank: int) -> tuple[int, ...]:
+    """A kernel's size along each axis. UserError for an even one."""
     kernel = per_axis(kernel_size, rank, "kernel_size")
     require(all(k % 2 for k in kernel), "kernel_size", kernel_size, "odd, so that sizes stay")
     return kernel

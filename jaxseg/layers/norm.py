@@ -29,7 +29,8 @@ class Norm(nn.Module):
     channel alone. ``none``: the activation only. Without ``affine`` there is no scale and no
     bias (PyTorch's default for instance norm). With ``statistics="batch"`` evaluation takes the
     moments of its own batch too, so that what a row gives depends on the rows beside it; the
-    running ones are kept all the same.
+    running ones are kept all the same. ``scale_init="zeros"`` is for the last norm of a residual
+    branch, which then adds nothing at first (Goyal et al. 2017, https://arxiv.org/abs/1706.02677).
     """
 
     kind: Kind = "batch"
@@ -39,6 +40,7 @@ class Norm(nn.Module):
     epsilon: float = 1e-5
     momentum: float = 0.9
     statistics: Statistics = "running"
+    scale_init: Literal["ones", "zeros"] = "ones"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
@@ -57,7 +59,8 @@ class Norm(nn.Module):
     def _affine(self, channels: int) -> tuple[Channels, Channels]:
         if not self.affine:
             return jnp.ones((1, channels)), jnp.zeros((1, channels))
-        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
+        init = nn.initializers.zeros if self.scale_init == "zeros" else nn.initializers.ones
+        scale = self.param("scale", init, (channels,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
         return jnp.asarray(scale, jnp.float32)[None], jnp.asarray(bias, jnp.float32)[None]
 

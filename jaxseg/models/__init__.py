@@ -25,6 +25,7 @@ from jaxseg.models.deeplab_v2 import DeepLabV2
 from jaxseg.models.deeplab_v3 import DeepLabV3
 from jaxseg.models.deeplab_v3_plus import DeepLabV3Plus
 from jaxseg.models.dense_unet import DenseUNet
+from jaxseg.models.dynunet import DynUNet
 from jaxseg.models.enet import ENet
 from jaxseg.models.espnet import ESPNet
 from jaxseg.models.espnet_v2 import ESPNetV2
@@ -40,6 +41,7 @@ from jaxseg.models.kiunet import KiUNet
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.lraspp import LRASPP
 from jaxseg.models.manet import MANet
+from jaxseg.models.monai_dynunet import MonaiDynUNet
 from jaxseg.models.monai_unet import MonaiUNet
 from jaxseg.models.msga import MSGA
 from jaxseg.models.multiresunet import MultiResUNet
@@ -75,6 +77,10 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "danet": DANet,
     "deconvnet": DeconvNet,
     "dense_unet": DenseUNet,
+    "dynunet": DynUNet,
+    "dynunet_residual": functools.partial(
+        DynUNet, block="residual", depths=(1, 3, 4, 6, 6, 6), decoder_depths=(1,) * 5
+    ),
     "enet": ENet,
     "espnet": ESPNet,
     "espnet_c": functools.partial(ESPNet, decoder="none"),
@@ -103,6 +109,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "lraspp": LRASPP,
     "manet": MANet,
     "inception_unet": InceptionUNet,
+    "monai_dynunet": MonaiDynUNet,
     "monai_unet": MonaiUNet,
     "msga": MSGA,
     "multiresunet": MultiResUNet,

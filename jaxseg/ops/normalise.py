@@ -70,14 +70,16 @@ def _fused(how: How, moments: Moments, with_x: WithX, x: Array, scale: Channels,
 def _by_squares(how: How, x: Array) -> tuple[Channels, Channels]:
     """Moments by the mean of the squares, less the square of the mean.
 
-    The difference loses digits where the mean is large against the deviation: there, a second pass.
+    The difference loses digits where the mean is large against the deviation: there, a second pass,
+    which changes no image but the one that needs it.
     """
     wide = x.astype(jnp.float32)
     mean = _mean(how, wide)
     var = _mean(how, jnp.square(wide)) - jnp.square(mean)
+    far = _far(mean, var)
     var = jax.lax.cond(
-        _far(mean, var),
-        lambda: _mean(how, jnp.square(wide - _over_space(mean, x))),
+        far.any(),
+        lambda: jnp.where(far, _mean(how, jnp.square(wide - _over_space(mean, x))), var),
         lambda: var,
     )
     return mean, var
@@ -108,7 +110,7 @@ def _unless_far(how: How, g: Array, wide: Array, mean: Channels, var: Channels, 
     XLA:CPU then reads g and x once for this and for the mean of g.
     """
     return jax.lax.cond(
-        _far(mean, var),
+        _far(mean, var).any(),
         lambda: _of_distances(how, g, wide, mean, var, g_mean),
         lambda: _mean(how, g * wide) - mean * g_mean,
     )
@@ -152,8 +154,8 @@ _fused.defvjp(_forward, _backward)
 
 
 def _far(mean: Channels, var: Channels) -> Array:
-    """Whether a mean lies over two deviations from zero, so that sums of x lose digits."""
-    return (jnp.square(mean) > 4 * var).any()
+    """Where a mean lies over two deviations from zero, so that sums of x lose digits."""
+    return jnp.square(mean) > 4 * var
 
 
 def _axes(how: How, x: Array) -> tuple[int, ...]:

@@ -3,10 +3,11 @@ import pytest
 from jaxseg.convert import LIBRARIES
 from jaxseg.convert.constructor import constructor_of
 from jaxseg.encoders import ResNet, Standardize
-from jaxseg.models import UNet
+from jaxseg.models import DynUNet, MonaiDynUNet, UNet
 from jaxseg.types import at_dtype
 
 SMP = "segmentation_models_pytorch"
+DYNAMIC = "dynamic_network_architectures"
 
 
 def test_a_network_is_found_whatever_it_makes_of_the_image_first():
@@ -29,6 +30,35 @@ def test_a_network_of_any_rank_is_found():
     library = "monai.networks.nets"
     model = LIBRARIES[library]["UNet"](**kwargs).model
     assert constructor_of(model, "monai", 2, 3) == (library, "UNet", kwargs)
+
+
+@pytest.mark.parametrize(
+    ("library", "arch", "model"),
+    [
+        ("monai.networks.nets", "DynUNet", MonaiDynUNet(2, (4, 6, 8), (1, 2, 2), (3, 3, 3))),
+        (
+            "monai.networks.nets",
+            "DynUNet",
+            MonaiDynUNet(2, (4, 6, 8), (1, 2, 2), (3, 3, 3), "residual", 1, up_bias=True),
+        ),
+        (DYNAMIC, "PlainConvUNet", DynUNet(2, (4, 6), (1, (2, 1, 2)), (3, 3), (1, 2), (1,))),
+        (
+            DYNAMIC,
+            "ResidualEncoderUNet",
+            DynUNet(2, (4, 6), (1, 2), (3, 3), (1, 2), (1,), "bottleneck", "plain", (2, 3), 5),
+        ),
+        (
+            DYNAMIC,
+            "ResidualUNet",
+            DynUNet(2, (4, 6), (1, 2), (3, 3), (1, 1), (1,), "residual", "residual"),
+        ),
+    ],
+)
+def test_a_network_of_levels_is_found_with_all_its_arguments(library, arch, model):
+    found = constructor_of(model, library, 3, 3)
+    assert found is not None and found[:2] == (library, arch)
+    again = LIBRARIES[library][arch](**found.kwargs)
+    assert (again.model, again.channels, again.rank) == (model, 3, 3)
 
 
 @pytest.mark.parametrize("auxiliary", [None, True])

@@ -2,11 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from jaxseg import cost
-from jaxseg.convert import LIBRARIES, from_torch, to_torch
+from jaxseg.convert import LIBRARIES, from_torch, names_of, to_torch
+from tests.convert import recorded
 from tests.golden.weights import weight
 from tests.models import peers
 
@@ -33,7 +33,4 @@ def test_a_network_is_converted_and_goes_back(name):
     model, variables = from_torch(known["library"], known["arch"], known["kwargs"], drawn)
     assert cost.parameters(variables) == known["parameters"]
     peers.check_outputs(known, model, variables, FARTHER.get(name, 1e-3))
-    back = to_torch(model, variables)
-    assert set(back) == set(drawn)
-    for key, value in drawn.items():
-        np.testing.assert_array_equal(back[key], value, key)
+    recorded.check_back(to_torch(model, variables), drawn, names_of(model, known["library"]))

@@ -12,7 +12,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from monai.networks import nets
 
@@ -80,17 +79,25 @@ def record(library, arch, kwargs, network, shape, seed=7):
         "parameters": sum(p.numel() for p in network.parameters()),
         "input": {"shape": shape, "seed": seed},
         "state_dict": [[k, list(v.shape)] for k, v in state.items()],
-        "outputs": [_output(y.numpy()) for y in outputs],
+        "outputs": [output(y.numpy()) for y in outputs],
     }
 
 
-def _output(y):
+def output(y):
     at = np.sort(np.random.RandomState(0).choice(y.size, min(64, y.size), replace=False))
     values = [float(f"{v:.7g}") for v in y.reshape(-1)[at]]
     return {"shape": y.shape, "indices": at.tolist(), "values": values, "std": float(y.std())}
 
 
+def write(name, records):
+    lines = [json.dumps(one, separators=(",", ":")) for one in records]
+    path = Path(__file__).parent / name
+    path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
 if __name__ == "__main__":
+    import timm
+
     records = [
         record("monai.networks.nets", arch, kwargs, getattr(nets, arch)(**kwargs), shape)
         for arch, kwargs, shape in MONAI
@@ -99,6 +106,4 @@ if __name__ == "__main__":
         record("timm", arch, kwargs, timm.create_model(arch, **kwargs), shape)
         for arch, kwargs, shape in TIMM
     ]
-    lines = [json.dumps(one, separators=(",", ":")) for one in records]
-    path = Path(__file__).parent / "converted.json"
-    path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    write("converted.json", records)

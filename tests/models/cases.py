@@ -101,6 +101,29 @@ CASES: dict[str, Case] = {
     "danet": Case({"width": 8, "reduction": 4}, encoders=PLAIN),
     "deconvnet": FCN_2015._replace(unpools=True),
     "dense_unet": Case({"layers": (1, 2, 1, 1), "growth": 4, "first": 6, "widths": (6, 5)}),
+    "dynunet": Case(
+        {
+            "widths": (4, 6, 8),
+            "strides": (1, (1, 2), 2),
+            "kernels": ((1, 3), 3, 3),
+            "depths": (1, 2, 1),
+            "decoder_depths": (1, 1),
+            "deep_supervision": True,
+            "use_bias": False,
+        },
+        volume=None,
+    ),
+    "dynunet_residual": Case(
+        {
+            "widths": (4, 6, 8),
+            "strides": (1, 2, 2),
+            "kernels": (3, 3, 3),
+            "depths": (1, 2, 1),
+            "decoder_depths": (1, 1),
+            "deep_supervision": True,
+            "use_bias": False,
+        },
+    ),
     "enet": Case(
         {"widths": (8, 8, 16), "blocks": 0, "middles": ("asymmetric",)},
         sizes=((1, 1), (7, 30)),
@@ -144,6 +167,15 @@ CASES: dict[str, Case] = {
     "lraspp": Case({"width": 4}, encoders=PLAIN),
     "manet": Case({"widths": (6, 4), "position_width": 2, "reduction": 1}, encoders=PLAIN),
     "inception_unet": Case({"widths": (4, 6), "dropouts": (0.1,)}),
+    "monai_dynunet": Case(
+        {
+            "widths": (4, 6, 8),
+            "strides": (1, 2, 2),
+            "kernels": (3, 3, 3),
+            "block": "residual",
+            "auxiliary": 1,
+        }
+    ),
     "monai_unet": Case({"widths": (4, 6, 8), "strides": (2, 2), "units": 1, "use_bias": False}),
     "msga": Case(
         {"width": 4, "scales": 1, "stacks": 1, "reduction": 2, "encoder": Plain((4,), convs=1)}

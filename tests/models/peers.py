@@ -114,8 +114,9 @@ def check_fingerprint(
     *,
     tolerance: float = 1e-3,
     never_run: str = "",
+    finest_first: bool = False,
 ) -> None:
-    """Hold a network's outputs, deepest head last, to what ``outputs-medical.json`` tells of it.
+    """Hold a network's outputs, the finest last or first, to ``outputs-medical.json``.
 
     The error is at most ``tolerance`` times the deviation of the peer's output. ``never_run`` is a
     pattern of keys that the peer has and never uses: they have no place here.
@@ -141,7 +142,8 @@ def check_fingerprint(
     assert jax.tree.map(jnp.shape, filled) == jax.tree.map(jnp.shape, wanted)
     assert cost.parameters(wanted) == known["params"] - unused
     prediction = jax.jit(lambda v, x: model.apply(v, x, train=False))(filled, image)
-    outputs = (*reversed(prediction.auxiliary), prediction.logits)
+    outputs = (prediction.logits, *prediction.auxiliary)
+    outputs = outputs if finest_first else outputs[::-1]
     for ours, theirs in zip(outputs, known["outputs"], strict=True):
         flat = np.moveaxis(np.asarray(ours, "f8"), -1, 1).reshape(-1)
         check_output(flat, theirs, tolerance)
