@@ -14,11 +14,12 @@ import flax.traverse_util
 import numpy as np
 
 from jaxseg import command, config, convert, cost, workdir
+from jaxseg.convert.built import Built, Images
 from jaxseg.convert.weights import shapes_of
-from jaxseg.data import Data, Folder
+from jaxseg.data import Data, Folder, Unit
 from jaxseg.encoders import Classifier, Standardize
 from jaxseg.errors import UserError
-from jaxseg.experiment import Experiment, check
+from jaxseg.experiment import Evaluation, Experiment, check
 from jaxseg.init_from import write_run
 from jaxseg.recipes import Supervised
 
@@ -55,8 +56,9 @@ def import_torch(
     experiment whose data, recipe and evaluation the run gets; without one its data are a `Folder`
     of no place, which ``predict`` and ``evaluate --images --masks`` do not ask for. With
     ``standardize`` the encoder does to images in [0, 1] what its weights expect: what ``base``
-    says of its encoder, else what the library's ImageNet weights do; without, it takes images as
-    they come.
+    says of its encoder, else what the library's ImageNet weights do. Of nnU-Net's networks the
+    order of axes, the window and, without ``base``, the normalisation are those of its plans.
+    Without ``standardize`` the network takes images as they come.
 
     A network of one logit, whose sigmoid is the object's probability there, gets a second one, of
     the background and always 0, whose softmax is the same.
@@ -86,7 +88,15 @@ def import_torch(
     if standardize and expected is not None:
         model, said = _standardized(model, expected)
         notes.append(said)
-    experiment = _experiment(model, built.channels, built.rank, base)
+    images = built.images if standardize else Images()
+    if images.axes:
+        model = model.clone(axes=images.axes)
+        notes.append(f"model.axes={images.axes}: the axes of a NIfTI in the order that it expects")
+    if base and images.normalize and base.data.normalize != images.normalize:
+        said = f"the config's data.normalize is {base.data.normalize}"
+        notes.append(f"{said}; there it was {images.normalize}")
+    notes += images.notes
+    experiment = _experiment(model, built, images, base)
     write_run(folder, experiment, variables)
     return Imported(folder, experiment, cost.parameters(variables), tuple(notes))
 
@@ -120,10 +130,14 @@ def _standardized(model: Any, standardize: Standardize) -> tuple[Any, str]:
     return model.clone(encoder=encoder.clone(standardize=standardize)), said
 
 
-def _experiment(model: Any, channels: int, rank: int, base: Experiment | None) -> Experiment:
+def _experiment(model: Any, built: Built, images: Images, base: Experiment | None) -> Experiment:
+    channels = built.channels
     if base is None:
-        data = Data(dataset=Folder(model.num_classes, channels=channels, rank=rank))
-        return Experiment(recipe=Supervised(model=model), data=data, steps=1, batch_size=8)
+        folder = Folder(model.num_classes, channels=channels, rank=built.rank)
+        data = Data(dataset=folder, normalize=images.normalize or Unit())
+        evaluation = Evaluation(window=images.window)
+        fields = {"evaluation": evaluation, "steps": 1, "batch_size": 8}
+        return Experiment(recipe=Supervised(model=model), data=data, **fields)
     recipe: Any = base.recipe
     if not hasattr(recipe, "model"):
         raise UserError(f"--config: its recipe {type(recipe).__name__} has no model to be replaced")

@@ -6,9 +6,23 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
+from jaxseg.data.normalize import Normalize
 from jaxseg.encoders import Standardize
 from jaxseg.errors import UserError, first_line, require, unknown
 from jaxseg.fields import check, fits, misfit
+
+
+class Images(NamedTuple):
+    """What a network was trained on, where its library says it.
+
+    ``axes`` are the network's among those of an image here (() are the same), ``window`` is a
+    patch, along the axes of an image. ``notes`` name what was done to images and is not done here.
+    """
+
+    axes: tuple[int, ...] = ()
+    normalize: Normalize | None = None
+    window: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Built(NamedTuple):
@@ -19,6 +33,7 @@ class Built(NamedTuple):
     rank: int = 2
     standardize: Standardize | None = None
     """What the library's ImageNet weights expect of an image in [0, 1]."""
+    images: Images = Images()
 
 
 IMAGENET = Standardize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

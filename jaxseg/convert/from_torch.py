@@ -1,13 +1,15 @@
 """A network of PyTorch's libraries as one of ours that computes the same, and back."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import numpy as np
 
-from jaxseg.convert import bioimage, espnet, monai, segmentation_models_pytorch, timm, torchvision
+from jaxseg.convert import bioimage, espnet, monai, nnunetv2, timm, torchvision
 from jaxseg.convert import dynamic_network_architectures as dynamic
+from jaxseg.convert import segmentation_models_pytorch as smp
 from jaxseg.convert.built import Builder, Built, build
 from jaxseg.convert.names import names_of
 from jaxseg.convert.weights import emptied, filled, shapes_of
@@ -20,10 +22,13 @@ LIBRARIES: Mapping[str, Mapping[str, Builder]] = {
     "sacmehta/ESPNetv2": espnet.ESPNETS_V2,
     "monai.networks.nets": monai.NETWORKS,
     "timm": timm.MODELS,
-    "segmentation_models_pytorch": segmentation_models_pytorch.NETWORKS,
+    "segmentation_models_pytorch": smp.NETWORKS,
     "bioimage.io": bioimage.NETWORKS,
     "dynamic_network_architectures": dynamic.NETWORKS,
     "dynamic_network_architectures.architectures.unet": dynamic.NETWORKS,
+    "nnunetv2": {
+        name: functools.partial(nnunetv2.network, name) for name in nnunetv2.CONFIGURATIONS
+    },
 }
 """What is known of each library, by the name of its builder or class."""
 
@@ -84,6 +89,8 @@ def _builder(library: str, arch: str) -> Builder:
     if library not in LIBRARIES:
         raise unknown("no library is called", library, LIBRARIES)
     known = LIBRARIES[library]
+    if library == "nnunetv2":  # plans name their configurations, and say which there are
+        return functools.partial(nnunetv2.network, arch)
     if arch not in known:
         raise unknown(f"{library}: no network is here that is called", arch, known)
     return known[arch]

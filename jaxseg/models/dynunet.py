@@ -41,6 +41,9 @@ class DynUNet(nn.Module):
     padded). Without it they have parameters all the same, as in the release, and nothing is
     computed or learnt with them. 1-D to 3-D by the rank of the image, of any size: padded with
     zeros at the end of each axis to a multiple of ``stride``, and cropped.
+
+    ``axes`` are the network's among those of the image: (2, 1, 0) turns the x y z of a NIfTI to the
+    z y x of nnU-Net, and the logits back.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -63,12 +66,16 @@ class DynUNet(nn.Module):
     deep_supervision: bool = False
     after: ADN = AFTER
     use_bias: bool = True
+    axes: tuple[int, ...] = ()
     dtype: str = "float32"
 
     @property
     def stride(self) -> Size:
         """Sizes that are multiples of this need no padding."""
-        return product(self.strides)
+        stride = product(self.strides)
+        if isinstance(stride, int) or not self.axes:
+            return stride
+        return tuple(stride[self.axes.index(axis)] for axis in range(len(stride)))
 
     @property
     def names(self) -> Names:
@@ -89,9 +96,11 @@ class DynUNet(nn.Module):
     @nn.compact
     def __call__(self, image: Float[Array | np.ndarray, "b *s c"], *, train: bool) -> Prediction:
         """Logits of the image's size."""
-        self._check()
-        x = pad_to_multiple(jnp.asarray(image, self.dtype), self.stride)
-        size, padded, skips = image.shape[1:-1], x.shape[1:-1], []
+        self._check(image.ndim - 2)
+        x = _turned(jnp.asarray(image, self.dtype), self.axes)
+        size = x.shape[1:-1]
+        x = pad_to_multiple(x, product(self.strides))
+        padded, skips = x.shape[1:-1], []
         if self.block != "plain":
             stem = self._conv(self.stem_width or self.widths[0], 0, 1, "stem")
             x = jnp.asarray(stem(x, train=train))
@@ -106,7 +115,7 @@ class DynUNet(nn.Module):
             scores = Head(self.num_classes, name=f"level{level}_head")(x)
             if size != padded:  # each head covers the padding too, which is cropped to the pixel
                 scores = crop(resize(scores, padded, "nearest") if level else scores, size)
-            logits.append(scores)
+            logits.append(_turned(scores, tuple(map(self.axes.index, sorted(self.axes)))))
         *coarser, finest = logits
         return Prediction(finest, tuple(reversed(coarser)) if self.deep_supervision else ())
 
@@ -131,7 +140,10 @@ class DynUNet(nn.Module):
         fields = {"use_bias": self.use_bias, "after": self.after, "name": name}
         return ConvADN(width, self.kernels[level], stride, **fields)
 
-    def _check(self) -> None:
+    def _check(self, rank: int) -> None:
+        what = f"() or an order of {tuple(range(rank))}"
+        fits = not self.axes or sorted(self.axes) == list(range(rank))
+        require(fits, "DynUNet.axes", self.axes, what)
         check_levels(self, ("strides", "kernels", "depths"))
         below = len(self.widths) - 1
         what = f"{below} entries, for widths={self.widths} but the last"
@@ -147,6 +159,11 @@ class DynUNet(nn.Module):
         fits = self.block != "plain" or self.stem_width is None
         what = "None where block='plain', which has no stem"
         require(fits, "DynUNet.stem_width", self.stem_width, what)
+
+
+def _turned(x: Array, axes: tuple[int, ...]) -> Float[Array, "b *s c"]:
+    """The map with its spatial axes in another order."""
+    return x.transpose(0, *(axis + 1 for axis in axes), x.ndim - 1) if axes else x
 
 
 def check_levels(model: Any, fields: tuple[str, ...]) -> None:

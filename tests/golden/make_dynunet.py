@@ -3,12 +3,18 @@
     python tests/golden/make_dynunet.py
 
 Needs torch 2.13.0, monai 1.6.1 and dynamic_network_architectures 0.4.4. Records are as those of
-make_converted.py; of several outputs the coarsest is first.
+make_converted.py; of several outputs the coarsest is first. nnunet/ is a folder of results as
+nnU-Net 2.8 writes it: the first network's plans, a checkpoint in both of PyTorch's formats, and its
+outputs.
 """
 
+import json
 import pydoc
+from pathlib import Path
 
 import make_converted
+import numpy as np
+import torch
 from dynamic_network_architectures.architectures import unet
 from monai.networks import nets
 
@@ -132,6 +138,83 @@ def of_monai(kwargs, shape):
     return record
 
 
+# --- a folder of results --------------------------------------------------------------------------
+
+
+def plans():
+    arguments = {
+        k: v for k, v in DYNAMIC[0][1].items() if k not in ("input_channels", "num_classes")
+    }
+    del arguments["deep_supervision"]
+    name = "dynamic_network_architectures.architectures.unet.PlainConvUNet"
+    architecture = {"network_class_name": name, "arch_kwargs": arguments}
+    full = {
+        "data_identifier": "nnUNetPlans_3d_fullres",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": 2,
+        "patch_size": [4, 8, 12],
+        "median_image_size_in_voxels": [6.0, 16.0, 16.0],
+        "spacing": [3.0, 0.8, 0.75],
+        "normalization_schemes": ["ZScoreNormalization"],
+        "use_mask_for_norm": [False],
+        "architecture": architecture | {"_kw_requires_import": list(CLASSES)},
+        "batch_dice": False,
+    }
+    return {
+        "dataset_name": "Dataset999_Made",
+        "plans_name": "nnUNetPlans",
+        "transpose_forward": [0, 1, 2],
+        "transpose_backward": [0, 1, 2],
+        "image_reader_writer": "SimpleITKIO",
+        "configurations": {
+            "3d_fullres": full,
+            "3d_fullres_bs4": {"inherits_from": "3d_fullres", "batch_size": 4},
+        },
+    }
+
+
+DATASET = {
+    "channel_names": {"0": "MRI"},
+    "labels": {"background": 0, "anterior": 1, "posterior": 2},
+    "numTraining": 2,
+    "file_ending": ".nii.gz",
+}
+
+
+def checkpoint(network):
+    """What nnUNetTrainer saves, after a step."""
+    optimizer = torch.optim.SGD(network.parameters(), 0.0, momentum=0.99, nesterov=True)
+    network.train()(torch.zeros(1, 1, 4, 8, 12))[0].sum().backward()
+    optimizer.step()
+    arguments = {"plans": plans(), "configuration": "3d_fullres", "fold": 0}
+    arguments |= {"dataset_json": DATASET, "unpack_dataset": True, "device": torch.device("cpu")}
+    return {
+        "network_weights": network.state_dict(),
+        "optimizer_state": optimizer.state_dict(),
+        "grad_scaler_state": {"scale": 65536.0, "growth_tracker": 0},
+        "logging": {"mean_fg_dice": [np.float64(0.5)], "train_losses": [np.float32(-0.5)]},
+        "_best_ema": np.float64(0.5),
+        "current_epoch": 1000,
+        "init_args": arguments,
+        "trainer_name": "nnUNetTrainer",
+        "inference_allowed_mirroring_axes": (0, 1, 2),
+    }
+
+
+def results(folder):
+    arch, kwargs, shape = DYNAMIC[0]
+    network = dynamic(arch, kwargs | {"deep_supervision": True})
+    record = make_converted.record("nnunetv2", "3d_fullres", {}, network, shape)
+    record["outputs"] = record["outputs"][:1]
+    del record["state_dict"]
+    saved = checkpoint(network)
+    folder.mkdir(exist_ok=True)
+    torch.save(saved, folder / "checkpoint_final.pth")
+    torch.save(saved, folder / "checkpoint_legacy.pth", _use_new_zipfile_serialization=False)
+    for name, tree in (("plans", plans()), ("dataset", DATASET), ("record", record)):
+        (folder / f"{name}.json").write_text(json.dumps(tree) + "\n")
+
+
 if __name__ == "__main__":
     records = []
     for arch, kwargs, shape in DYNAMIC:
@@ -140,3 +223,4 @@ if __name__ == "__main__":
         records[-1]["outputs"].reverse()
     records += [of_monai(kwargs, shape) for kwargs, shape in MONAI]
     make_converted.write("dynunet.json", records)
+    results(Path(__file__).parent / "nnunet")

@@ -104,14 +104,13 @@ CASES: dict[str, Case] = {
     "dynunet": Case(
         {
             "widths": (4, 6, 8),
-            "strides": (1, (1, 2), 2),
-            "kernels": ((1, 3), 3, 3),
+            "strides": (1, 2, 2),
+            "kernels": (1, 3, 3),
             "depths": (1, 2, 1),
             "decoder_depths": (1, 1),
             "deep_supervision": True,
             "use_bias": False,
         },
-        volume=None,
     ),
     "dynunet_residual": Case(
         {

@@ -89,6 +89,17 @@ def test_a_head_of_a_padded_image_speaks_of_the_pixels_that_it_covers():
     np.testing.assert_array_equal(coarse[:, ::2, :-1:2], coarse[:, 1::2, 1::2])
 
 
+def test_axes_of_an_image_may_stand_in_another_order():
+    model = SMALL.clone(strides=(1, (2, 1), 2))
+    straight, variables = run(model, (8, 6))
+    turned = model.clone(axes=(1, 0))
+    assert (model.stride, turned.stride) == ((4, 2), (2, 4))
+    x = jnp.asarray(np.random.RandomState(0).standard_normal((1, 8, 6, 1)).astype("f4"))
+    prediction = turned.apply(variables, x.swapaxes(1, 2), train=False)
+    for ours, wanted in zip(jax.tree.leaves(prediction), jax.tree.leaves(straight), strict=True):
+        np.testing.assert_array_equal(ours.swapaxes(1, 2), wanted)
+
+
 def test_residual_branches_add_nothing_at_first():
     _, variables = run(SMALL, (8, 12))
     block = variables["params"]["level1_down0"]
@@ -111,6 +122,7 @@ def test_residual_branches_add_nothing_at_first():
         ({"block": "bottleneck"}, "bottleneck_widths=.*must be 3 entries"),
         ({"bottleneck_widths": (2, 2, 2)}, "must be 0 entries where block='residual'"),
         ({"block": "plain", "stem_width": 4}, "stem_width=4: must be None"),
+        ({"axes": (0, 2)}, r"axes=\(0, 2\): must be \(\) or an order of \(0, 1\)"),
         ({"after": ADN(dropout=1.5)}, r"dropout=1.5: must be in \[0, 1\]"),
     ],
 )
