@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxseg.convert.names import Table, key_of, keys_of, laid_back, laid_out, place, repeats
-from jaxseg.errors import UserError
+from jaxseg.errors import Problem, refused
 from jaxseg.types import accepted_size
 
 COUNTER = "num_batches_tracked"
@@ -17,6 +17,9 @@ COUNTER = "num_batches_tracked"
 
 SIZE = 64
 """Pixels a side of the image whose trace gives the shapes of parameters."""
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+"""Numbers that weights are. Of others, such as quantised ones, a scale is missing, or a half."""
 
 Place = tuple[str, ...]
 
@@ -37,50 +40,58 @@ def filled(
 
     Every key must have a place and every place a key; ``num_batches_tracked`` is passed over. Of a
     tensor that the peer lists under several keys one will do (safetensors keeps one), and the last
-    counts, as in PyTorch's ``load_state_dict``. UserError lists all that is missing, unexpected, of
-    another shape or not finite.
+    counts, as in PyTorch's ``load_state_dict``. UserError lists what is missing, unexpected, of
+    another shape, no floats or not finite.
     """
     found: dict[Place, np.ndarray] = {}
     first: dict[Place, str] = {}
-    wrong: list[str] = []
+    wrong: list[Problem] = []
     for key, value in state_dict.items():
         if key.rpartition(".")[2] == COUNTER:
             continue
         value = np.asarray(value)
         at = place(key, value.shape, names) if "." in key else (key,)
         if at not in shapes:
-            wrong.append(f"unexpected {key} {value.shape}")
+            wrong.append(Problem("unexpected", f"unexpected {key} {value.shape}"))
         elif not repeats(key, names) and first.setdefault(at, key) != key:
-            wrong.append(f"{key} has the place of another key, {'/'.join(at)}")
+            said = f"{key} has the place of another key, {'/'.join(at)}"
+            wrong.append(Problem("in one place", said))
         else:
             found[at], misfit = fitted(key, value, shapes[at], names)
             wrong += misfit
     wrong += [missing(at, shapes[at], names) for at in shapes if at not in found]
     if wrong:
-        raise UserError(f"the weights do not fit: {'; '.join(wrong)}")
+        raise refused("the weights do not fit: ", wrong)
     return flax.traverse_util.unflatten_dict({at: found[at] for at in shapes})
 
 
 def fitted(
     key: str, value: np.ndarray, shape: tuple[int, ...], names: Table
-) -> tuple[np.ndarray, list[str]]:
+) -> tuple[np.ndarray, list[Problem]]:
     """A key's value in our layout, and what is wrong with it."""
+    if value.dtype.name not in FLOATS:
+        said = f"{key} holds {value.dtype.name}, where weights are floats"
+        return value, [Problem("that are no floats", said)]
     ours = laid_out(value, key, names)
     if ours.ndim == 2 and len(shape) > 2:  # a linear layer, which is a convolution of one tap here
         ours = ours.reshape(*(1,) * (len(shape) - 2), *ours.shape)
     if ours.shape != shape and not (ours.size == 1 and shape in ((), (1,))):
         wanted = tuple(laid_back(np.empty(shape, bool), key, names).shape)
-        return ours, [f"{key} is {value.shape}, where {wanted} belongs"]
+        said = f"{key} is {value.shape}, where {wanted} belongs"
+        return ours, [Problem("of another shape", said)]
     ours = np.array(ours.reshape(shape), np.float32, order="C")
-    return ours, [] if np.isfinite(ours).all() else [f"{key} holds numbers that are not finite"]
+    if np.isfinite(ours).all():
+        return ours, []
+    return ours, [Problem("not finite", f"{key} holds numbers that are not finite")]
 
 
-def missing(at: Place, shape: tuple[int, ...], names: Table) -> str:
+def missing(at: Place, shape: tuple[int, ...], names: Table) -> Problem:
     """What an error says of a parameter that no key has."""
     key = key_of(at, names)
     if key is None:
-        return f"missing: what belongs to {'/'.join(at)} {shape}"
-    return f"missing {key} {tuple(laid_back(np.empty(shape, bool), key, names).shape)}"
+        return Problem("missing", f"missing: what belongs to {'/'.join(at)} {shape}")
+    theirs = tuple(laid_back(np.empty(shape, bool), key, names).shape)
+    return Problem("missing", f"missing {key} {theirs}")
 
 
 def emptied(
