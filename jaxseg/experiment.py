@@ -115,10 +115,13 @@ class InitFrom:
     ``fresh`` are paths here that stay as they were drawn, such as ``("head",)`` for other classes.
     ``step=None`` is the best checkpoint. ``channels`` says what becomes of a kernel whose number of
     input channels differs: "same" refuses it, "mean" repeats the mean over its channels, "cycle"
-    repeats the channels in order; both scaled so that the sum over channels stays.
+    repeats the channels in order; both times the channels there over those here. So the sum over
+    channels stays; with "cycle" only where one number divides the other, for else the channels
+    that come round once more weigh more.
 
     ``run`` may be a file of an encoder's weights of PyTorch, as torchvision, timm or
-    segmentation_models_pytorch have them, with ``into="encoder"`` (`jaxseg.convert.read`). What
+    segmentation_models_pytorch have them, with ``into="encoder"`` (`jaxseg.convert.read`);
+    ``take="backbone"`` are then the keys below ``backbone.``, or the dictionary of that name. What
     those weights expect of an image is the encoder's ``standardize``, which the config says.
     """
 

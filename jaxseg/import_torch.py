@@ -15,10 +15,11 @@ import numpy as np
 
 from jaxseg import command, config, convert, cost, workdir
 from jaxseg.convert.built import Built, Images
+from jaxseg.convert.read import below
 from jaxseg.convert.weights import shapes_of
 from jaxseg.data import Data, Folder, Unit
 from jaxseg.encoders import Classifier, Standardize
-from jaxseg.errors import UserError
+from jaxseg.errors import FEW, UserError
 from jaxseg.experiment import Evaluation, Experiment, check
 from jaxseg.init_from import write_run
 from jaxseg.recipes import Supervised
@@ -47,12 +48,15 @@ def import_torch(
     weights: str | Path | Mapping[str, Any],
     folder: str | Path,
     *,
+    key: str = "",
+    prefix: str = "",
     base: Experiment | None = None,
     standardize: bool = True,
 ) -> Imported:
     """Write the network that computes what ``library``'s ``arch(**kwargs)`` does as a run.
 
-    ``weights`` is a file (`jaxseg.convert.read`) or a ``state_dict`` of arrays. ``base`` is the
+    ``weights`` is a file (`jaxseg.convert.read`, whose ``key`` and ``prefix`` say which weights of
+    it) or a ``state_dict`` of arrays. ``base`` is the
     experiment whose data, recipe and evaluation the run gets; without one its data are a `Folder`
     of no place, which ``predict`` and ``evaluate --images --masks`` do not ask for. With
     ``standardize`` the encoder does to images in [0, 1] what its weights expect: what ``base``
@@ -77,9 +81,13 @@ def import_torch(
             "init_from of a network "
             'on that encoder: {"model": InitFrom(run=FILE, into="encoder")}'
         )
-    state_dict = weights if isinstance(weights, Mapping) else convert.read(weights)
-    model, variables = convert.from_torch(library, arch, kwargs, state_dict)
-    notes = []
+    state_dict, notes = _state_dict(weights, key, prefix)
+    try:
+        model, variables = convert.from_torch(library, arch, kwargs, state_dict)
+    except UserError as error:
+        if isinstance(weights, Mapping):
+            raise
+        raise UserError(f"{weights}: {error}") from error
     if model.num_classes == 1:  # pyright: ignore[reportAttributeAccessIssue]
         model, variables = _of_two_classes(model, variables, built.channels, built.rank)
         notes.append("one logit there, two classes here: the background's logit is 0")
@@ -99,6 +107,20 @@ def import_torch(
     experiment = _experiment(model, built, images, base)
     write_run(folder, experiment, variables)
     return Imported(folder, experiment, cost.parameters(variables), tuple(notes))
+
+
+def _state_dict(
+    weights: str | Path | Mapping[str, Any], key: str, prefix: str
+) -> tuple[Mapping[str, Any], list[str]]:
+    """The arrays, and a note of those that the prefix leaves out."""
+    held = weights if isinstance(weights, Mapping) else convert.read(weights, key=key)
+    where = "the state_dict" if isinstance(weights, Mapping) else weights
+    found = below(held, prefix, where)
+    out = [name for name in held if not name.startswith(prefix)]
+    if not out:
+        return found, []
+    more = ", ..." if len(out) > FEW else ""
+    return found, [f"not below {prefix!r}, so left out: {', '.join(out[:FEW])}{more} ({len(out)})"]
 
 
 def _of_two_classes(
@@ -156,7 +178,8 @@ def arguments_of(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"--kwargs {text}: is no JSON ({error})") from error
+        said = f"must be a JSON object such as '{{\"classes\": 5}}', and is no JSON ({error})"
+        raise UserError(f"--kwargs {text or repr(text)}: {said}") from error
     if not isinstance(found, dict):
         raise UserError(f"--kwargs {text}: must be a JSON object such as '{{\"classes\": 5}}'")
     return found
@@ -175,6 +198,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--arch", required=True, help="class or builder of the library")
     parser.add_argument("--kwargs", default="{}", help="its arguments, as a JSON object")
     parser.add_argument("--input", required=True, help="file of its weights, or hf://owner/name")
+    parser.add_argument(
+        "--key", default="", help="where in the file they are, of several: model, or ema.model"
+    )
+    parser.add_argument(
+        "--prefix", default="", help="what stands before their keys, such as model.; others stay"
+    )
     parser.add_argument("--workdir", type=Path, required=True, help="folder of the new run")
     parser.add_argument(
         "--config", type=Path, help="config whose data, recipe and evaluation the run gets"
@@ -193,6 +222,8 @@ def main(arguments: Sequence[str]) -> None:
         arguments_of(options.kwargs),
         options.input,
         options.workdir,
+        key=options.key,
+        prefix=options.prefix,
         base=base,
         standardize=not options.as_stored,
     )

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 
 from jaxseg import checkpoint, fields, record, workdir
-from jaxseg.convert import encoder_weights, read
-from jaxseg.convert.read import HUB
-from jaxseg.errors import UserError
+from jaxseg.convert import encoder_weights
+from jaxseg.convert.read import HUB, read_part
+from jaxseg.errors import Problem, UserError, refused, require
 from jaxseg.experiment import Experiment, InitFrom
 from jaxseg.progress import Progress
 from jaxseg.recipes import Recipe, Variables
@@ -62,14 +62,15 @@ def taken(
         source = InitFrom(run=source) if isinstance(source, str) else source
         have = experiment.scheduled.variables(state, of)
         given, over, remark = _given(experiment, of, source, classes)
+        if _is_file(source.run):  # of which the part was taken already
+            source = dataclasses.replace(source, take="")
         found[of], bad = _matched(_flat(have), _flat(given), source)
         found[of] = dataclasses.replace(found[of], over=over, remark=remark)
         misfits += [f"{of}: {line}" for line in bad]
     if misfits:
-        raise UserError(
-            f"init_from does not fit: {'; '.join(misfits)}; name in fresh=(...) what is to stay as "
-            "drawn"
-        )
+        end = "; name in fresh=(...) what is to stay as drawn"
+        problems = [Problem("that do not fit", line) for line in misfits]
+        raise refused("init_from does not fit: ", problems, end)
     return found
 
 
@@ -80,7 +81,10 @@ def _given(
 
     A file does not say what its weights expect of an image, so the remark says what they get.
     """
-    if not (source.run.startswith(HUB) or Path(source.run).is_file()):
+    require(bool(source.run), f"init_from.{of}.run", source.run, "a run or a file of weights")
+    if not (_is_file(source.run) or Path(source.run).exists()):
+        raise UserError(f"init_from.{of}: {source.run}: no such run or file of weights")
+    if not _is_file(source.run):
         return checkpoint.load(source.run, source.step, classes=classes)[1], (), ""
     part: Any = getattr(experiment.recipe, of, None)
     for name in filter(None, source.into.split("/")):
@@ -91,16 +95,26 @@ def _given(
             f'(into="encoder"); into={source.into!r} names none. Of a whole network of PyTorch, '
             "`python -m jaxseg.import_torch` makes a run"
         )
-    if source.take or source.step is not None:
-        raise UserError(f"init_from.{of}: {source.run} is a file: take and step are of runs")
+    if source.step is not None:
+        raise UserError(f"init_from.{of}: {source.run} is a file: step is of runs")
+    take = source.take.replace("/", ".").strip(".")
     try:
-        given, over = encoder_weights(part, read(source.run), experiment.data.dataset.rank)
+        arrays = read_part(source.run, take)
+    except UserError as error:  # which names the file
+        raise UserError(f"init_from.{of}: {error}") from error
+    try:
+        given, over = encoder_weights(part, arrays, experiment.data.dataset.rank)
     except UserError as error:
-        raise UserError(f"init_from.{of}: {source.run}: {error}") from error
+        said = str(error).replace('say take="', f'say take="{take}.') if take else str(error)
+        raise UserError(f"init_from.{of}: {source.run}: {said}") from error
     remark = ""
     if getattr(part, "standardize", None) is None:
         remark = f"{source.into}.standardize=None, so images go to these weights as they come"
     return given, over, remark
+
+
+def _is_file(run: str) -> bool:
+    return run.startswith(HUB) or Path(run).is_file()
 
 
 def put(experiment: Experiment, state: TrainState, found: Mapping[str, Taken]) -> TrainState:

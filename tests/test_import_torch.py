@@ -114,6 +114,19 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_keys_with_something_before_them_are_imported_when_that_is_said(tmp_path, capsys):
+    """As a Lightning module saves a network that it calls ``model``, with moments beside it."""
+    file = tmp_path / "w.safetensors"
+    save_file({**{f"model.{k}": v for k, v in weights().items()}, "std": np.ones(3, "f4")}, file)
+    arguments = ["--library", SMP, "--arch", "Tiny", "--input", str(file)]
+    arguments += ["--workdir", str(tmp_path / "run")]
+    with pytest.raises(UserError, match=r"w.safetensors: .*keys begin with 'model.': say --pre"):
+        main(arguments)
+    main([*arguments, "--prefix", "model."])
+    assert "not below 'model.', so left out: std (1)" in capsys.readouterr().out
+    assert (tmp_path / "run" / "experiment.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -121,7 +134,10 @@ def test_all_that_does_not_fit_is_listed_and_nothing_is_written(tmp_path):
         ({"--arch": "Uned"}, "no network is here that is called 'Uned'; the nearest is 'Unet'"),
         ({"--kwargs": '{"klasses": 3}'}, "takes no argument 'klasses'; the nearest is 'classes'"),
         ({"--kwargs": "[1]"}, "must be a JSON object"),
-        ({"--kwargs": "{"}, "--kwargs {: is no JSON"),
+        ({"--kwargs": "{"}, "--kwargs {: must be a JSON object such as '{\"classes\": 5}'"),
+        ({"--kwargs": ""}, "--kwargs '': must be a JSON object such as"),
+        ({"--prefix": "net."}, "no key begins with 'net.'"),
+        ({"--key": "ema"}, "no weights lie at 'ema'"),
         ({"--input": "nothing.pth"}, "nothing.pth: No such file"),
         (
             {"--library": "torchvision.models", "--arch": "resnet18"},
@@ -207,13 +223,29 @@ def test_a_file_of_a_backbone_starts_an_encoder(tmp_path, tiny_factory):
 def test_a_file_that_is_no_encoders_is_refused(tmp_path, tiny_factory):
     file = tmp_path / "w.safetensors"
     save_file(weights(), file)  # a whole network: its encoder's keys have a name before them
+    with pytest.raises(UserError, match="keys begin with 'encoder.': say take=\"encoder\""):
+        taken(starting(tiny_factory, file))
+    found = taken(starting(tiny_factory, file, take="encoder", channels="mean"))
+    assert found.adapted and not any(path.startswith("params/encoder") for path in found.fresh)
+    with pytest.raises(UserError, match="no key begins with 'backbone.'"):
+        taken(starting(tiny_factory, file, take="backbone"))
+    save_file({f"net.{key}": value for key, value in weights().items()}, file)
+    with pytest.raises(UserError, match='say take="net.encoder"'):
+        taken(starting(tiny_factory, file, take="net"))
+    assert taken(starting(tiny_factory, file, take="net.encoder", channels="mean")).arrays
+    save_file({"conv1.weight": np.ones(3, "f4")}, file)
     with pytest.raises(UserError, match="do not fit ResNet by torchvision's.*missing layer1"):
         taken(starting(tiny_factory, file))
+    file.write_bytes(b"no weights")
+    with pytest.raises(UserError, match="no file of weights") as refused:
+        taken(starting(tiny_factory, file))
+    assert str(refused.value).count("w.safetensors") == 1
+    save_file(weights(), file)
     experiment = starting(tiny_factory, file)
     source = dataclasses.replace(experiment.init_from["model"], into="")
     with pytest.raises(UserError, match="is a file of weights, which an encoder takes"):
         taken(dataclasses.replace(experiment, init_from={"model": source}))
-    with pytest.raises(UserError, match="take and step are of runs"):
+    with pytest.raises(UserError, match="step is of runs"):
         taken(starting(tiny_factory, file, step=3))
     save_file(backbone(), file)
     with pytest.raises(UserError, match='channels="mean" adapts it'):

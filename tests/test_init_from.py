@@ -118,7 +118,9 @@ def test_all_misfits_are_in_one_error(tiny, before, tmp_path):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("nowhere", "nowhere/experiment.json: no such file"),
+        ("nowhere", "init_from.model: nowhere: no such run or file of weights"),
+        (InitFrom(run="none.pth"), "init_from.model: none.pth: no such run or file of weights"),
+        (InitFrom(run=""), "init_from.model.run='': must be a run or a file of weights"),
         (InitFrom(run="{before}", fresh=("haed",)), "no parameter lies at 'haed' here"),
         (InitFrom(run="{before}", into="backbone"), "no parameter lies at 'backbone' here"),
         (InitFrom(run="{before}", take="encoder"), "is absent in"),
@@ -129,7 +131,7 @@ def test_what_cannot_be_taken_is_refused_before_anything_is_written(
     tiny, before, tmp_path, source, said
 ):
     if isinstance(source, InitFrom):
-        source = dataclasses.replace(source, run=str(before))
+        source = dataclasses.replace(source, run=source.run.format(before=before))
     experiment = dataclasses.replace(tiny(), init_from={"model": source})
     with pytest.raises(UserError, match=said):
         train.train(experiment, tmp_path / "run")

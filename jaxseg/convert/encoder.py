@@ -8,7 +8,7 @@ import flax.traverse_util
 import numpy as np
 
 from jaxseg.convert.names import Table, laid_out, place
-from jaxseg.convert.weights import COUNTER, Place, fitted, missing, shapes_of
+from jaxseg.convert.weights import COUNTER, Place, fitted, missing, prefix_of, shapes_of
 from jaxseg.encoders import Cut
 from jaxseg.errors import FEW, Problem, UserError, refused
 
@@ -29,6 +29,12 @@ def encoder_weights(
     tried = {name: _tried(encoder, state_dict, table, rank) for name, table in tables.items()}
     name = min(tried, key=lambda name: len(tried[name][2]))
     found, over, wrong = tried[name]
+    if wrong and (before := prefix_of(state_dict, shapes_of(encoder, 3, rank), tables[name])):
+        take = before.removesuffix(".")
+        raise UserError(
+            f'the keys begin with {before!r}: say take="{take}" (prefix={before!r} of '
+            "jaxseg.convert.read)"
+        )
     if wrong:
         raise refused(f"the weights do not fit {type(encoder).__name__} by {name}'s names: ", wrong)
     _refuse_deeper(encoder, state_dict, over, tables[name], rank)

@@ -89,6 +89,8 @@ def _builder(library: str, arch: str) -> Builder:
     if library not in LIBRARIES:
         raise unknown("no library is called", library, LIBRARIES)
     known = LIBRARIES[library]
+    if library == "timm":  # what follows the dot names weights, as in "resnet18.a1_in1k"
+        arch = arch.split(".")[0]
     if library == "nnunetv2":  # plans name their configurations, and say which there are
         return functools.partial(nnunetv2.network, arch)
     if arch not in known:

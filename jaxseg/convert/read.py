@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from jaxseg.convert.inert import Tensor
 from jaxseg.convert.torch_file import LEGACY, read_torch
-from jaxseg.errors import UserError, first_line, unknown
+from jaxseg.errors import UserError, first_line, require, unknown
 
 HUB = "hf://"
 """How names of the Hugging Face hub begin."""
@@ -20,8 +20,8 @@ HUB = "hf://"
 WRAPPERS = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every key."""
 
-BESIDE = ("optim", "lr_sched", "scheduler", "scaler", "grad_scaler")
-"""How names begin of what a training program keeps beside its weights."""
+BESIDE = ("optim", "lr_sched", "scheduler", "scaler", "grad_scaler", "callbacks", "loops")
+"""How names begin of what a training program keeps beside its weights; ``key`` may name it."""
 
 Pick = Callable[[Any], Mapping[str, Any]]
 """The dictionary of arrays, or tensors that are not read yet, among all that a file holds."""
@@ -38,20 +38,55 @@ def read(path: str | Path, *, key: str = "", prefix: str = "") -> dict[str, np.n
     Half-precision floats become float32.
 
     Where the weights lie in a dictionary among other things, as training programs save them, they
-    are found; of several, ``key`` names one, ``"ema.model"`` one further in. ``prefix`` is taken
-    off the names, which must all have it; that of DataParallel and torch.compile goes by itself.
+    are found; of several, ``key`` names one, ``"ema.model"`` one further in. Of names that begin
+    with ``prefix`` it is taken off, others are left out (`below`); what DataParallel and
+    torch.compile put before all goes by itself.
 
     UserError for a file that cannot be read, that asks for more than weights need, that is
     truncated, or that holds no weights or several; it says which.
     """
-    path = downloaded(str(path)) if str(path).startswith(HUB) else Path(path)
-    found = _content(path, functools.partial(_picked, key=key, path=path))
+    path = _local(path)
+    return below(_arrays(path, functools.partial(_picked, key=key, path=path)), prefix, path)
+
+
+def read_part(path: str | Path, take: str) -> dict[str, np.ndarray]:
+    """The arrays of a file below the name ``take``: a dictionary's, or the first of their own.
+
+    ``"ema.backbone"`` is a dictionary's and the keys' in one. "" is `read`.
+    """
+    path, rest = _local(path), take
+
+    def pick(content: Any) -> Mapping[str, Any]:
+        nonlocal rest
+        names = [at for at, _ in _candidates(content) if at and f"{take}.".startswith(f"{at}.")]
+        key = max(names, key=len, default="")
+        rest = take[len(key) :].lstrip(".")
+        return _picked(content, key=key, path=path)
+
+    arrays = _arrays(path, pick)
+    return below(arrays, f"{rest}." if rest else "", path)
+
+
+def below(arrays: Mapping[str, Any], prefix: str, path: str | Path) -> dict[str, Any]:
+    """The arrays whose names begin with ``prefix``, without it; UserError where none does."""
+    found = {n.removeprefix(prefix): one for n, one in arrays.items() if n.startswith(prefix)}
+    if arrays and not found:
+        raise UserError(f"{path}: no key begins with {prefix!r}; the first is {next(iter(arrays))}")
+    return found
+
+
+def _local(path: str | Path) -> Path:
+    require(bool(str(path)), "path", str(path), "a file of weights, or hf://owner/name")
+    return downloaded(str(path)) if str(path).startswith(HUB) else Path(path)
+
+
+def _arrays(path: Path, pick: Pick) -> dict[str, np.ndarray]:
+    """What is picked, without what stands before all names because of how the network was run."""
+    found = _content(path, pick)
     arrays = {name: _plain(value) for name, value in found.items() if isinstance(value, np.ndarray)}
     while arrays and (before := _wrapper(arrays)):
         arrays = {name.removeprefix(before): value for name, value in arrays.items()}
-    if strange := [name for name in arrays if not name.startswith(prefix)]:
-        raise UserError(f"{path}: {strange[0]} does not begin with prefix={prefix!r}")
-    return {name.removeprefix(prefix): value for name, value in arrays.items()}
+    return arrays
 
 
 def _content(path: Path, pick: Pick) -> Mapping[str, Any]:
@@ -76,6 +111,11 @@ def _content(path: Path, pick: Pick) -> Mapping[str, Any]:
             return pick(load_file(path))
         except (SafetensorError, OSError, AttributeError) as error:  # float8 has no name in numpy
             raise UserError(f"{path}: damaged safetensors ({first_line(error)})") from error
+    if begin[:1] == b"\x80" and begin[1:2] in b"\2\3\4\5":
+        raise UserError(
+            f"{path}: a pickle that PyTorch did not write; save the state_dict with torch.save, or "
+            "as .safetensors"
+        )
     what = "an empty file" if not begin else "no file of weights that is known"
     raise UserError(f"{path}: {what}; read are {KINDS}")
 
@@ -132,21 +172,25 @@ def _hdf5(path: Path, inside: str = "") -> dict[str, np.ndarray]:
 
 def _picked(content: Any, *, key: str, path: Path) -> Mapping[str, Any]:
     """The dictionary of arrays, at ``key`` or the only one."""
-    candidates = dict(_candidates(content))
+    candidates = dict(_candidates(content, beside=() if key else BESIDE))
     if key:
         if key not in candidates:
-            raise unknown(f"{path}: no weights lie at", key, candidates)
+            raise unknown(f"{path}: no weights lie at", key, filter(None, candidates))
         return candidates[key]
     if not candidates:
         raise UserError(f"{path}: holds no arrays by name; save a state_dict")
-    outer = [at for at in candidates if not any(_within(at, other) for other in candidates)]
-    # a stray tensor beside a state_dict, such as a generator's state, does not hide it
-    larger = [at for at, one in candidates.items() if _count(one) > _count(candidates[outer[0]])]
-    if len(outer) > 1 or larger:
-        choices = [at for at in (outer if len(outer) > 1 else larger) if at]
-        names = ", ".join(map(repr, choices))
-        raise UserError(f"{path}: holds weights at {names}; say which: key={choices[0]!r}")
-    return candidates[outer[0]]
+    while True:
+        outer = [at for at in candidates if not any(_within(at, other) for other in candidates)]
+        if len(outer) > 1:
+            names, one = ", ".join(map(repr, outer)), outer[0]
+            raise UserError(
+                f'{path}: holds weights at {names}; say which: --key {one} (key="{one}" of '
+                f'jaxseg.convert.read, take="{one}" of InitFrom)'
+            )
+        found = candidates.pop(outer[0])
+        # stray tensors beside a state_dict, such as a generator's state, do not hide it
+        if not any(_count(one) >= _count(found) for one in candidates.values()):
+            return found
 
 
 def _within(at: str, other: str) -> bool:
@@ -158,7 +202,9 @@ def _count(content: Mapping[str, Any]) -> int:
     return sum(isinstance(value, np.ndarray | Tensor) for value in content.values())
 
 
-def _candidates(content: Any, at: str = "", depth: int = 2) -> list[tuple[str, Mapping[str, Any]]]:
+def _candidates(
+    content: Any, at: str = "", depth: int = 2, beside: tuple[str, ...] = BESIDE
+) -> list[tuple[str, Mapping[str, Any]]]:
     """Dictionaries of arrays by name, and the names that lead to them."""
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         return []
@@ -166,8 +212,8 @@ def _candidates(content: Any, at: str = "", depth: int = 2) -> list[tuple[str, M
     if not depth:
         return found
     for name, value in content.items():
-        if not name.lower().startswith(BESIDE):
-            found += _candidates(value, f"{at}.{name}" if at else name, depth - 1)
+        if not name.lower().startswith(beside):
+            found += _candidates(value, f"{at}.{name}" if at else name, depth - 1, beside)
     return found
 
 

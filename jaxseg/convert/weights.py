@@ -1,5 +1,6 @@
 """The numbers of a peer's ``state_dict`` in the variables of a network of ours, and back."""
 
+import collections
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,11 +10,14 @@ import jax
 import numpy as np
 
 from jaxseg.convert.names import Table, key_of, keys_of, laid_back, laid_out, place, repeats
-from jaxseg.errors import Problem, refused
+from jaxseg.errors import Problem, UserError, refused
 from jaxseg.types import accepted_size
 
 COUNTER = "num_batches_tracked"
 """How often a norm's statistics were moved, which PyTorch keeps and computes nothing with."""
+
+DEEPEST = 3
+"""Names that may stand before all keys, as "module.model.encoder" does."""
 
 SIZE = 64
 """Pixels a side of the image whose trace gives the shapes of parameters."""
@@ -60,9 +64,32 @@ def filled(
             found[at], misfit = fitted(key, value, shapes[at], names)
             wrong += misfit
     wrong += [missing(at, shapes[at], names) for at in shapes if at not in found]
+    if wrong and (before := prefix_of(state_dict, shapes, names)):
+        raise UserError(
+            f"the keys begin with {before!r}: say --prefix {before} (prefix={before!r} of "
+            "jaxseg.convert.read)"
+        )
     if wrong:
         raise refused("the weights do not fit: ", wrong)
     return flax.traverse_util.unflatten_dict({at: found[at] for at in shapes})
+
+
+def prefix_of(
+    state_dict: Mapping[str, Any], shapes: Mapping[Place, tuple[int, ...]], names: Table
+) -> str:
+    """What stands before keys that have places without it, such as "model."; "" where none does.
+
+    It must give half of the places a key, and no key may have a place as it is.
+    """
+    fitting: collections.Counter[str] = collections.Counter()
+    for key, value in state_dict.items():
+        parts, shape = key.split("."), np.shape(value)
+        for n in range(min(len(parts) - 1, DEEPEST + 1)):
+            at = place(".".join(parts[n:]), shape, names)
+            if at in shapes and parts[-1] != COUNTER:
+                fitting["".join(f"{part}." for part in parts[:n])] += 1
+    before, count = max(fitting.items(), key=lambda item: item[1], default=("", 0))
+    return before if 2 * count >= len(shapes) and not fitting[""] else ""
 
 
 def fitted(

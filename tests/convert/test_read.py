@@ -1,5 +1,6 @@
 """Files of weights give the numbers that their writers put there, and run nothing."""
 
+import functools
 import pickle
 import zipfile
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from jaxseg.convert import read
+from jaxseg.convert.read import _picked, read_part
 from jaxseg.convert.torch_file import LEGACY, MAGIC
 from jaxseg.errors import UserError
 
@@ -17,7 +19,8 @@ FILES = Path(__file__).parent.parent / "golden" / "weights_files"
 
 def test_of_several_weights_one_is_named():
     with pytest.raises(
-        UserError, match=r"two.pth: holds weights at 'model', 'ema'; say which: key="
+        UserError,
+        match=r"two.pth: holds weights at 'model', 'ema'; say which: --key model \(key=",
     ):
         read(FILES / "two.pth")
     with pytest.raises(UserError, match="no weights lie at 'emma'; the nearest is 'ema'"):
@@ -26,12 +29,36 @@ def test_of_several_weights_one_is_named():
 
 
 def test_a_prefix_is_taken_off_or_refused(tmp_path):
+    """What has it not, such as the moments in a Lightning module, is left out."""
     file = tmp_path / "x.safetensors"
-    save_file({"module.net.a": np.ones(1, "f4"), "module.net.b": np.ones(1, "f4")}, file)
-    assert set(read(file)) == {"net.a", "net.b"}  # without DataParallel's
-    assert set(read(file, prefix="net.")) == {"a", "b"}
-    with pytest.raises(UserError, match="net.a does not begin with prefix='encoder.'"):
+    save_file({"module.net.a": np.ones(1, "f4"), "module.std": np.ones(1, "f4")}, file)
+    assert set(read(file)) == {"net.a", "std"}  # without DataParallel's
+    assert set(read(file, prefix="net.")) == {"a"}
+    with pytest.raises(UserError, match="no key begins with 'encoder.'; the first is net.a"):
         read(file, prefix="encoder.")
+
+
+@pytest.mark.parametrize("tensors", [1, 2])
+def test_loose_arrays_beside_one_dictionary_do_not_hide_it(tensors):
+    one = np.ones(1)
+    loose = {f"rng{i}": one for i in range(tensors)}
+    weights = {"a.weight": one, "a.bias": one}
+    content = {"model": weights, "optimizer": {"state": {"x": one}}, "epoch": 3, **loose}
+    content["callbacks"] = {"best": {"score": one}}
+    picked = functools.partial(_picked, path=Path("x.pth"))
+    assert picked(content, key="") is weights
+    assert picked(content, key="callbacks.best") == {"score": one}
+    with pytest.raises(UserError, match="x.pth: holds weights at 'model', 'ema'; say which"):
+        picked({**content, "ema": weights}, key="")
+
+
+def test_a_part_is_a_dictionary_or_the_first_of_the_keys_or_both(tmp_path):
+    assert set(read_part(FILES / "two.pth", "ema")) == set(read(FILES / "two.pth", key="ema"))
+    file = tmp_path / "x.npz"
+    np.savez(file, **{"net.encoder.a": np.ones(1), "net.head": np.ones(1)})
+    assert set(read_part(file, "net.encoder")) == {"a"}
+    with pytest.raises(UserError, match="x.npz: no key begins with 'ema.'; the first is net.enc"):
+        read_part(file, "ema")
 
 
 def test_safetensors_and_npz(tmp_path):
@@ -144,7 +171,8 @@ def test_a_tensor_cannot_see_beyond_its_storage(tmp_path):
         (b"", "an empty file"),
         (b"epoch,loss\n1,2\n", "no file of weights that is known"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
-        (pickle.dumps({"a": 1}, 2), "no file of weights that is known"),
+        (pickle.dumps({"a": 1}, 2), "a pickle that PyTorch did not write"),
+        (pickle.dumps({"a": 1}), "a pickle that PyTorch did not write"),
         (b"\x10\0\0\0\0\0\0\0{}", "damaged safetensors"),
     ],
 )
@@ -158,6 +186,8 @@ def test_a_file_without_weights_is_refused(tmp_path, content, said):
 def test_a_folder_an_absent_file_and_a_program_are_refused(tmp_path):
     with pytest.raises(UserError, match="a folder; name the file"):
         read(tmp_path)
+    with pytest.raises(UserError, match="path='': must be a file of weights"):
+        read("")
     with pytest.raises(UserError, match="x.pth: No such file"):
         read(tmp_path / "x.pth")
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.convert import from_torch, to_torch
+from jaxseg.convert import counterpart, from_torch, to_torch
 from jaxseg.encoders import VGG, EfficientNetLite, Standardize, classifier
 from jaxseg.encoders.efficientnet_lite import scaled
 from jaxseg.errors import UserError
@@ -55,6 +55,11 @@ def test_imagenet_weights_name_the_images_and_give_their_features(shared):
         assert abs(ours.mean() - mean) <= 1e-4 * std and abs(ours.std() / std - 1) <= 1e-4
     back = to_torch(model, variables, "timm")
     assert all(np.array_equal(back[key], value) for key, value in weights.items())
+
+
+def test_a_name_of_weights_is_no_part_of_an_architectures():
+    plain, tagged = (counterpart("timm", f"resnet18{tag}", {}) for tag in ("", ".a1_in1k"))
+    assert plain == tagged
 
 
 def test_larger_lite_networks_are_scaled_as_released():
