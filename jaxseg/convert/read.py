@@ -223,8 +223,11 @@ def _wrapper(arrays: Mapping[str, Any]) -> str:
 
 
 def _plain(value: np.ndarray) -> np.ndarray:
-    """The array with memory of its own, in a dtype that NumPy has; half precision as float32."""
-    narrow = value.dtype.kind == "V" or (value.dtype.kind == "f" and value.dtype.itemsize < 4)
+    """The array with memory of its own; half precision as float32.
+
+    Float8 stays what it is: without its scale it is no weight (`weights.FLOATS`).
+    """
+    narrow = value.dtype.name in ("float16", "bfloat16")
     return np.require(value, np.float32 if narrow else value.dtype, ["C", "W"])
 
 

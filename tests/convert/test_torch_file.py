@@ -32,8 +32,9 @@ def test_every_number_is_pytorchs(file):
     wanted = expected(file)
     assert sorted(got) == sorted(wanted)
     for name, array in wanted.items():
-        assert (got[name].dtype, got[name].shape) == (array.dtype, array.shape), name
-        np.testing.assert_array_equal(got[name], array, err_msg=name)
+        kind = name if name.startswith("float8") else array.dtype  # numpy.savez has none of 8 bits
+        assert (got[name].dtype, got[name].shape) == (kind, array.shape), name
+        np.testing.assert_array_equal(got[name].astype(array.dtype), array, err_msg=name)
         assert got[name].flags.c_contiguous and got[name].flags.writeable
 
 
@@ -60,7 +61,7 @@ def test_bytes_in_the_other_order_are_turned(tmp_path):
     zipped(tmp_path / "kinds.pt", turned)
     got = read(tmp_path / "kinds.pt")
     for name, array in kinds.items():
-        np.testing.assert_array_equal(got[name], array, err_msg=name)
+        np.testing.assert_array_equal(got[name].astype(array.dtype), array, err_msg=name)
 
 
 @pytest.mark.parametrize("file", FILES)
