@@ -34,14 +34,16 @@ def names_of(model: nn.Module, library: str) -> list[tuple[str, str]]:
     """The network's table, and behind it its encoder's at the peer's place of an encoder.
 
     ``library`` may be a module of it, such as "torchvision.models.segmentation". An encoder that
-    has no table of the library's own is called as torchvision calls it.
+    has no table of the library's own is called as torchvision calls it. There the ``features`` of
+    a classifier are themselves the backbone of a network.
     """
     library = library.split(".")[0]
     names = list(getattr(model, "names", {}).get(library, ()))
     of_encoder = getattr(getattr(model, "encoder", None), "names", {})
     prefix = PREFIX.get(library, "encoder")
     for pattern, name in of_encoder.get(library) or of_encoder.get("torchvision", ()):
-        names.append((rf"{prefix}\.{pattern}", f"encoder.{name}"))
+        inner = pattern.removeprefix(r"features\.") if library == "torchvision" else pattern
+        names.append((rf"{prefix}\.{inner}", f"encoder.{name}"))
     return names
 
 

@@ -1,21 +1,21 @@
 """segmentation_models_pytorch's networks: for each of its classes, what computes the same here.
 
 The defaults are those of its version 0.6. Each builder takes the arguments that are of its class
-alone; `Common` has those that all classes take. ``encoder_weights`` says nothing about the network
-and is taken for that reason only.
+alone; `Common` has those that all classes take.
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import flax.linen as nn
 
 from jaxseg.convert.built import Builder, Built, same
-from jaxseg.convert.smp_encoder import Part, encoder_of, expected
+from jaxseg.convert.smp_common import Common, interpolation_of, norm_of
+from jaxseg.convert.smp_encoder import expected
 from jaxseg.errors import UserError, require
-from jaxseg.layers import ConcurrentExcitation, Kind
+from jaxseg.layers import ConcurrentExcitation
 from jaxseg.models import (
     FPN,
     PAN,
@@ -31,78 +31,6 @@ from jaxseg.models import (
 )
 
 WIDTHS = (256, 128, 64, 32, 16)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Common:
-    """The arguments that every class takes, with the defaults of most."""
-
-    encoder_name: str = "resnet34"
-    encoder_depth: int = 5
-    encoder_weights: Any = "imagenet"
-    in_channels: int = 3
-    classes: int = 1
-    activation: Any = None
-    aux_params: Any = None
-
-    def __post_init__(self) -> None:
-        """Refuse what gives no logits, or more than logits."""
-        logits = "; jaxseg's networks give logits, to which it can be applied"
-        same("activation", self.activation, None, "identity", hint=logits)
-        alone = "; no network here scores the image as a whole beside its pixels"
-        same("aux_params", self.aux_params, None, hint=alone)
-
-    def encoder(self, part: Part = "two", output_stride: int = 32) -> nn.Module:
-        """The encoder, with the features that a decoder is given."""
-        return encoder_of(self.encoder_name, self.encoder_depth, part, output_stride)
-
-    def without(self, of: str, *beginnings: str) -> None:
-        """Refuse encoders that a class does not take there either."""
-        if self.encoder_name.startswith(beginnings):
-            raise UserError(f"encoder_name={self.encoder_name!r}: {of} does not take it")
-
-    def upsampled(self, upsampling: Any, stride: int) -> None:
-        """Refuse an ``upsampling`` that does not give logits of the image's size."""
-        hint = f": logits have stride {stride}, and get the size of the image"
-        same("upsampling", upsampling, stride, hint=hint)
-
-
-def _norm(use_norm: Any, use_batchnorm: Any = None) -> Kind:
-    """Our name of ``decoder_use_norm``; ``use_batchnorm`` is its older name, and goes first."""
-    name, given = "decoder_use_norm", use_norm if use_batchnorm is None else use_batchnorm
-    if isinstance(given, bool):
-        given = "batchnorm" if given else "identity"
-    settings = dict(given) if isinstance(given, Mapping) else {"type": given}
-    kind = settings.pop("type", None)
-    kind = kind.lower() if isinstance(kind, str) else kind
-    hint = WITHOUT.get(str(kind), "")
-    same(f"{name}['type']", kind, "batchnorm", "identity", "instancenorm", hint=hint)
-    # their networks with an instance norm that has no weights cannot be constructed
-    usual = {"eps": 1e-5, "momentum": 0.1, "affine": True}
-    usual["track_running_stats"] = kind == "batchnorm"
-    if kind == "instancenorm":
-        same(f"{name}['affine']", settings.get("affine", False), True, hint=WITHOUT["plain"])
-    if kind != "identity":
-        for setting, value in settings.items():
-            same(f"{name}[{setting!r}]", value, usual.get(setting))
-    norms: dict[str, Kind] = {"batchnorm": "batch", "identity": "none", "instancenorm": "instance"}
-    return norms[str(kind)]
-
-
-WITHOUT = {
-    "inplace": "; inplace_abn takes the absolute values of its weights",
-    "layernorm": "; theirs is over the width of a map, and fits images of one size",
-    "plain": "; without weights theirs cannot be constructed",
-}
-"""Why a norm of theirs is not here."""
-
-NEAREST = ("nearest", "nearest-exact", "area")
-"""Three names of one thing where sizes double."""
-
-
-def _interpolation(value: Any) -> Any:
-    same("decoder_interpolation", value, *NEAREST, "bilinear")
-    return "nearest" if value in NEAREST else "bilinear"
 
 
 def _attention(value: Any) -> nn.Module | None:
@@ -141,11 +69,12 @@ def unet(
         common.classes,
         encoder=common.encoder("with_empty"),
         widths=_widths(common, decoder_channels),
-        upsample=_interpolation(decoder_interpolation),
-        norm=_norm(decoder_use_norm, decoder_use_batchnorm),
+        upsample=interpolation_of(decoder_interpolation),
+        norm=norm_of(decoder_use_norm, decoder_use_batchnorm),
         recalibration=_attention(decoder_attention_type),
         recalibrated="joined" if decoder_attention_type else "level",
         centre=_centre(common),
+        padded=False,
     )
 
 
@@ -165,8 +94,8 @@ def unet_plus_plus(
         encoder=common.encoder(),
         nodes="smp",
         diagonal=_widths(common, decoder_channels),
-        upsample=_interpolation(decoder_interpolation),
-        norm=_norm(decoder_use_norm, decoder_use_batchnorm),
+        upsample=interpolation_of(decoder_interpolation),
+        norm=norm_of(decoder_use_norm, decoder_use_batchnorm),
         head_kernel=3,
         recalibration=_attention(decoder_attention_type),
         centre=_centre(common),
@@ -189,8 +118,8 @@ def manet(
         widths=_widths(common, decoder_channels),
         attention="smp",
         position_width=decoder_pab_channels,
-        upsample=_interpolation(decoder_interpolation),
-        norm=_norm(decoder_use_norm, decoder_use_batchnorm),
+        upsample=interpolation_of(decoder_interpolation),
+        norm=norm_of(decoder_use_norm, decoder_use_batchnorm),
     )
 
 
@@ -199,7 +128,7 @@ def linknet(
 ) -> nn.Module:
     """``Linknet``."""
     common.without("Linknet", "mit_b")
-    norm = _norm(decoder_use_norm, decoder_use_batchnorm)
+    norm = norm_of(decoder_use_norm, decoder_use_batchnorm)
     return LinkNet(common.classes, encoder=common.encoder(), form="smp", norm=norm)
 
 
@@ -228,7 +157,7 @@ def fpn(
         branch_width=width,
         smooth="none",
         merge="sum" if decoder_merge_policy == "add" else "concatenation",
-        upsample=_interpolation(decoder_interpolation),
+        upsample=interpolation_of(decoder_interpolation),
         align_corners=True,
         dropout=decoder_dropout,
     )
@@ -255,7 +184,7 @@ def pspnet(
         head_kernel=3,
         auxiliary="none",
         dropout=psp_dropout,
-        norm=_norm(decoder_use_norm, psp_use_batchnorm),
+        norm=norm_of(decoder_use_norm, psp_use_batchnorm),
     )
 
 
@@ -297,7 +226,7 @@ def upernet(
         reduced="pooled",
         feature_norm="layer",
         align_corners=True,
-        norm=_norm(decoder_use_norm),
+        norm=norm_of(decoder_use_norm),
         norm_of_top="batch",
     )
 

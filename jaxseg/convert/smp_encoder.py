@@ -5,7 +5,17 @@ from typing import Any, Literal
 import flax.linen as nn
 
 from jaxseg.convert.built import CENTRED, IMAGENET, same
-from jaxseg.encoders import ENCODERS, VGG, AlignedXception, Cut, MiT, ResNet, Standardize
+from jaxseg.encoders import (
+    ENCODERS,
+    VGG,
+    AlignedXception,
+    Cut,
+    EfficientNetLite,
+    MiT,
+    ResNet,
+    Standardize,
+)
+from jaxseg.encoders.efficientnet_lite import LITE, scaled
 from jaxseg.encoders.resnet import BASIC
 from jaxseg.errors import UserError, require, unknown
 
@@ -15,9 +25,11 @@ VGGS = tuple(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", 
 DENSENETS = ("densenet121", "densenet161", "densenet169", "densenet201")
 MITS = tuple(f"mit_b{i}" for i in range(6))
 
+LITES = {f"timm-tf_efficientnet_lite{n}": scaled(*by) for n, by in LITE.items()}
+
 OWN = (
     *(*RESNETS, "resnext50_32x4d", *RESNEXTS, *VGGS, *DENSENETS, *MITS),
-    *("mobilenet_v2", "xception"),
+    *("mobilenet_v2", "xception", *LITES),
 )
 """Names of its own encoders that are here."""
 
@@ -82,13 +94,16 @@ def _named(name: str) -> nn.Module:
         )
     if name in RESNEXTS:
         return ResNet(101, groups=32, base_width=RESNEXTS[name])
+    if name in LITES:
+        # padded as PyTorch does, though their weights are TensorFlow's
+        return EfficientNetLite(LITES[name], form="pytorch", unread=1280)
     # their stride 1 is left out by all decoders
     return ENCODERS[name](finest=2) if name in VGGS else ENCODERS[name]()
 
 
 def expected(name: str) -> Standardize:
     """What the ImageNet weights of the encoder of this name expect of an image in [0, 1]."""
-    return CENTRED if "xception" in name else IMAGENET
+    return CENTRED if "xception" in name or name in LITES else IMAGENET
 
 
 def _with_tu() -> tuple[str, ...]:

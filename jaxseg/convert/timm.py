@@ -20,7 +20,7 @@ from jaxseg.encoders import (
     Xception,
     classifier,
 )
-from jaxseg.encoders.efficientnet_lite import scaled
+from jaxseg.encoders.efficientnet_lite import LITE, scaled
 
 WHOLE = " (as a feature extractor only ResNets are here: other encoders' first features differ)"
 
@@ -61,9 +61,6 @@ def _resnext(groups: int, base_width: int) -> nn.Module:
     return ResNet(101, groups=groups, base_width=base_width)
 
 
-_LITE = {"0": (1.0, 1.0), "1": (1.0, 1.1), "2": (1.1, 1.2), "3": (1.2, 1.4), "4": (1.4, 1.8)}
-"""Factors of widths and depths."""
-
 _SAME_NAME = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
     *("resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"),
@@ -80,10 +77,10 @@ _ENCODERS: Mapping[str, nn.Module] = {
     "resnext101_64x4d": _resnext(64, 4),
     "legacy_xception": Xception(stem="valid"),
     "mobilenetv2_100": ENCODERS["mobilenet_v2"](),
-    **{f"tf_efficientnet_lite{n}": EfficientNetLite(scaled(*by)) for n, by in _LITE.items()},
+    **{f"tf_efficientnet_lite{n}": EfficientNetLite(scaled(*by)) for n, by in LITE.items()},
     **{
         f"efficientnet_lite{n}": EfficientNetLite(scaled(*by), form="pytorch")
-        for n, by in _LITE.items()
+        for n, by in LITE.items()
     },
 }
 

@@ -66,6 +66,7 @@ def _deeplab_v3(
             rates=(6, 12, 18) if encoder.strides[-1] == 8 else (12, 24, 36),
             order="torch",
             auxiliary="head" if aux_loss else "none",
+            auxiliary_feature=-3 if isinstance(encoder, MobileNetV3) else -2,
             align_corners=False,
             dropout=0.5,
         ),

@@ -77,7 +77,7 @@ class Cut(nn.Module):
         if self.first == "image":
             return (x, *features)
         if self.first == "empty":
-            finer = tuple(2 * n for n in features[0].shape[1:-1])
+            finer = tuple(n // self.strides[0] for n in x.shape[1:-1])
             return (jnp.zeros((x.shape[0], *finer, 0), features[0].dtype), *features)
         return features
 

@@ -32,8 +32,12 @@ ROWS = (
 Row = tuple[int, int, int, int, int]
 
 
+LITE = {"0": (1.0, 1.0), "1": (1.0, 1.1), "2": (1.1, 1.2), "3": (1.2, 1.4), "4": (1.4, 1.8)}
+"""Factors of widths and depths of Lite0 to Lite4."""
+
+
 def scaled(width: float, depth: float) -> tuple[Row, ...]:
-    """The rows of a larger member: Lite1 to Lite4 have factors of 1 to 1.4 and of 1.1 to 1.8.
+    """The rows of a member, by its factors of width and depth (`LITE`).
 
     Channels are multiples of 8, at least nine tenths of what the factor says; the first and the
     last row keep their one block.
@@ -55,7 +59,9 @@ class EfficientNetLite(nn.Module):
     TensorFlow does (``same``), which its weights expect. ``output_stride`` 16 or 8 trades the last
     strides for dilation of all blocks from there on. Norms have an epsilon of 0.001. With
     ``form="pytorch"`` padding is PyTorch's and the epsilon 1e-5: weights that timm trained itself
-    (``efficientnet_lite0``, where ``tf_efficientnet_lite0`` are TensorFlow's).
+    (``efficientnet_lite0``, where ``tf_efficientnet_lite0`` are TensorFlow's). ``unread`` is the
+    width of a last 1x1 convolution that no feature shows, as segmentation_models_pytorch keeps the
+    classifier's (1280; 0: none).
     """
 
     rows: tuple[Row, ...] = ROWS
@@ -64,6 +70,7 @@ class EfficientNetLite(nn.Module):
     norm: Kind = "batch"
     standardize: Standardize | None = None
     form: Literal["tensorflow", "pytorch"] = "tensorflow"
+    unread: int = 0
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -74,6 +81,8 @@ class EfficientNetLite(nn.Module):
     def names(self) -> Names:
         """Timm's places, which are segmentation_models_pytorch's."""
         pairs = [("conv_stem", "stem_conv.conv!"), ("bn1", "stem_conv.norm!")]
+        if self.unread:
+            pairs += [("conv_head", "unread_conv.conv!"), ("bn2", "unread_conv.norm!")]
         for row, (_, expansion, _, blocks, _) in enumerate(self.rows):
             parts = (("expand", "pw"), ("depthwise", "dw"), ("project", "pwl"))
             if expansion == 1:
@@ -117,6 +126,10 @@ class EfficientNetLite(nn.Module):
                 name=name,
             )
             x = block(x, train=train)
+        if self.unread:
+            ConvNorm(self.unread, kernel_size=1, norm=self.norm, **self._how, name="unread_conv")(
+                x, train=train
+            )
         return (*features, x)
 
     @property

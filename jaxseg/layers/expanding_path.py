@@ -1,6 +1,6 @@
 """The expanding path of the U-Net family (figure 1 of the U-Net, right side)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jaxseg.layers.conv_norm import ConvNorm
 from jaxseg.layers.norm import Kind
 from jaxseg.layers.recalibration import recalibrated
 from jaxseg.layers.transposed import TransposedConv
-from jaxseg.ops.resize import enlarge
+from jaxseg.ops.resize import enlarge, resize
 
 Upsample = Literal["transpose", "nearest", "bilinear"]
 Recalibrated = Literal["level", "joined"]
@@ -31,6 +31,9 @@ class ExpandingPath(nn.Module):
     A copy of ``recalibration`` (`jaxseg.layers.recalibration`) ends each level; ``joined`` says
     that another one weighs the concatenation, as in segmentation_models_pytorch. There a level
     without a skip has that block's parameters too, and computes nothing with them.
+
+    ``size`` is the image's where it is no multiple of the strides: each level is then brought to
+    the size of its skip, and the last one to ``size``; ``transpose`` needs multiples.
     """
 
     strides: tuple[int, ...]
@@ -39,6 +42,7 @@ class ExpandingPath(nn.Module):
     norm: Kind = "batch"
     recalibration: nn.Module | None = None
     recalibrated: Recalibrated = "level"
+    size: tuple[Any, ...] | None = None
 
     @nn.compact
     def __call__(
@@ -56,8 +60,11 @@ class ExpandingPath(nn.Module):
         maps = []
         for level in reversed(range(len(skips))):
             factor = strides[level + 1] // strides[level]
-            x = self._enlarge(x, factor, widths[level], f"level{level}_up")
             skip = skips[level]
+            if self.size is None:
+                x = self._enlarge(x, factor, widths[level], f"level{level}_up")
+            else:
+                x = self._resized(x, self.size if skip is None else skip.shape[1:-1])
             if skip is not None:
                 x = jnp.concatenate([x, skip], axis=-1)
             if self.recalibrated == "joined":
@@ -97,11 +104,22 @@ class ExpandingPath(nn.Module):
             )
         return widths[::-1]
 
+    def _resized(self, x: Array, size: tuple[Any, ...]) -> Float[Array, "b ..."]:
+        if self._upsample == "transpose":
+            raise UserError(
+                "upsample='transpose': doubles sizes, so that images must be padded; 'nearest' and "
+                "'bilinear' reach any size"
+            )
+        return resize(x, size, "nearest" if self._upsample == "nearest" else "linear")
+
     def _enlarge(self, x: Array, factor: int, width: int, name: str) -> Float[Array, "b ..."]:
-        upsample = self.upsample or ("transpose" if self.strides[0] == 1 else "nearest")
-        if upsample == "transpose":
+        if self._upsample == "transpose":
             return TransposedConv(width, stride=factor, name=name)(x)
-        return enlarge(x, factor, "nearest" if upsample == "nearest" else "linear")
+        return enlarge(x, factor, "nearest" if self._upsample == "nearest" else "linear")
+
+    @property
+    def _upsample(self) -> Upsample:
+        return self.upsample or ("transpose" if self.strides[0] == 1 else "nearest")
 
 
 def level_strides(strides: tuple[int, ...]) -> tuple[int, ...]:

@@ -57,7 +57,8 @@ class DeepLabV3(nn.Module):
 
     ``rates_stride`` is the output stride at which ``rates`` are given, if not 16. ``form`` is that
     of the ASPP's 3x3 convolutions; ``context_convs`` further ones follow it. ``auxiliary="head"``
-    is a head of `FCN` on the feature before the last, at that feature's size. ``align_corners``
+    is a head of `FCN` on the feature before the last, at that feature's size, or on another
+    ``auxiliary_feature`` counted from the end, as torchvision's MobileNet has it. ``align_corners``
     says how logits are enlarged. ``dropout`` is that after the ASPP's projection; it needs the rng
     ``dropout``.
     """
@@ -78,6 +79,7 @@ class DeepLabV3(nn.Module):
     cascade: int = 3
     multi_grid: tuple[int, ...] = (1, 2, 1)
     auxiliary: Literal["head", "none"] = "none"
+    auxiliary_feature: int = -2
     order: Order = "tensorflow"
     form: Form = "standard"
     rates_stride: int = 16
@@ -113,12 +115,15 @@ class DeepLabV3(nn.Module):
     @nn.compact
     def __call__(self, image: Float[Array | np.ndarray, "b *s c"], *, train: bool) -> Prediction:
         """Logits of the image's size."""
-        *_, before, x = self.encoder(jnp.asarray(image, self.dtype), train=train)
+        *finer, x = self.encoder(jnp.asarray(image, self.dtype), train=train)
         x = self._cascaded(x, train) if self.context == "cascade" else self._pooled(x, train)
         logits = Head(self.num_classes, name="head")(x)
         logits = resize(logits, image.shape[1:-1], "linear", align_corners=self.align_corners)
         if self.auxiliary == "none":
             return Prediction(logits)
+        place, finest = self.auxiliary_feature, -1 - len(finer)
+        require(finest <= place <= -2, "auxiliary_feature", place, f"{finest} to -2")
+        before = finer[place + 1]
         conv = ConvNorm(before.shape[-1] // 4, norm=self.norm, name="auxiliary_conv")
         drop = nn.Dropout(0.1, deterministic=not train, name="auxiliary_dropout")
         head = Head(self.num_classes, name="auxiliary_head")

@@ -7,7 +7,6 @@ here: the gate is of the mean of the whole image, where the paper pools windows 
 enlarges the gate again; and the encoder's last blocks have all of their channels, not half.
 """
 
-import re
 from typing import ClassVar
 
 import flax.linen as nn
@@ -45,16 +44,7 @@ class LRASPP(nn.Module):
     norm: Kind = "batch"
     dtype: str = "float32"
 
-    @property
-    def names(self) -> Names:
-        """Torchvision's, which calls the encoder's parts by their numbers alone."""
-        of_encoder = getattr(self.encoder, "names", {}).get("torchvision", ())
-        numbered = (
-            (re.sub(r"^features", "backbone", pattern), f"encoder.{name}")
-            for pattern, name in of_encoder
-            if pattern.startswith("features")
-        )
-        return {"torchvision": (*HEAD, *numbered)}
+    names: ClassVar[Names] = {"torchvision": HEAD}
 
     @property
     def stride(self) -> None:

@@ -50,7 +50,9 @@ class UNet(nn.Module):
     """Encoder, expanding path with a skip connection at each level, a convolution as head.
 
     2-D and 3-D by the rank of the image, of any size: padded with zeros at the end of each axis
-    to a multiple of ``stride``, and cropped.
+    to a multiple of ``stride``, and cropped. With ``padded=False`` the maps of such an image get
+    the sizes that the encoder gives them, and each level that of its skip, as in
+    segmentation_models_pytorch.
 
     ``centre`` are the widths of convolutions between encoder and expanding path; after VGG,
     segmentation_models_pytorch has two of 512.
@@ -88,6 +90,7 @@ class UNet(nn.Module):
     recalibration: nn.Module | None = None
     recalibrated: Recalibrated = "level"
     centre: tuple[int, ...] = ()
+    padded: bool = True
     remat: bool = False
     dtype: str = "float32"
 
@@ -111,7 +114,9 @@ class UNet(nn.Module):
     def __call__(self, image: Float[Array | np.ndarray, "b *s c"], *, train: bool) -> Prediction:
         """Logits of the image's size."""
         size = image.shape[1:-1]
-        x = pad_to_multiple(jnp.asarray(image, self.dtype), self.stride)
+        x = jnp.asarray(image, self.dtype)
+        if self.padded:
+            x = pad_to_multiple(x, self.stride)
         keep = jax.checkpoint_policies.save_only_these_names("conv")
         maps_of = nn.remat(UNet._maps, policy=keep, static_argnums=2) if self.remat else UNet._maps
         maps = maps_of(self, x, train)
@@ -128,6 +133,8 @@ class UNet(nn.Module):
         return Prediction(logits, tuple(auxiliary))
 
     def _maps(self, x: Array, train: bool) -> tuple[Float[Array, "b ..."], ...]:
+        size = x.shape[1:-1]
+        even = all(n % self.stride == 0 for n in size)
         *skips, x = self.encoder(x, train=train)
         x = nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x)
         norm = self.norm or self.encoder.norm
@@ -140,6 +147,7 @@ class UNet(nn.Module):
             norm=norm,
             recalibration=self.recalibration,
             recalibrated=self.recalibrated,
+            size=None if even else size,
             name="decoder",
         )((*skips, x), train=train)
 

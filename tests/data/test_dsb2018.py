@@ -7,8 +7,8 @@ from jaxseg.data import DSB2018
 from jaxseg.errors import UserError
 
 
-def ids(root, split):
-    return {pair.name for pair in DSB2018().open(root, split).pairs}
+def ids(root, split, **fields):
+    return {pair.name for pair in DSB2018(**fields).open(root, split).pairs}
 
 
 def test_groups_of_size_and_background_lie_in_one_split_each(shared):
@@ -48,3 +48,26 @@ def test_the_rim_is_a_third_class_if_asked_for(shared):
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"index\.csv: no such file"):
         DSB2018().open(str(tmp_path), "train")
+
+
+def test_images_of_one_background_alone(shared):
+    root = str(shared / "data/dsb2018")
+    parts = {
+        kind: {s: ids(root, s, background=kind) for s in ("train", "validation", "test")}
+        for kind in (None, "dark", "bright")
+    }
+    counts = {kind: [len(part) for part in of.values()] for kind, of in parts.items()}
+    assert counts == {None: [451, 93, 120], "dark": [344, 93, 104], "bright": [86, 21, 16]}
+    assert parts["bright"]["test"] == parts[None]["test"] - parts["dark"]["test"]
+    assert not parts["bright"]["train"] & parts["bright"]["validation"]
+    held = parts["bright"]["train"] | parts["bright"]["validation"]
+    assert held == parts[None]["train"] - parts["dark"]["train"]
+
+
+def test_colours_become_luma_in_one_channel(shared):
+    root = str(shared / "data/dsb2018")
+    grey = DSB2018(background="bright", channels=1).open(root, "train")[0]["image"]
+    colour = DSB2018(background="bright").open(root, "train")[0]["image"]
+    assert grey.shape == (*colour.shape[:2], 1) and np.ptp(colour, axis=-1).max() > 50
+    luma = colour.astype(float) @ (0.299, 0.587, 0.114)
+    assert abs(grey[..., 0] - luma).max() <= 1

@@ -1,4 +1,4 @@
-"""Make records of segmentation_models_pytorch's networks and put them into records.zip.
+"""Make records of segmentation_models_pytorch's networks, and one of torchvision's: records.zip.
 
     python tests/golden/make_smp.py
 
@@ -20,6 +20,8 @@ for name in ("nms", "qnms"):
     OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor")
 
 import segmentation_models_pytorch as smp  # noqa: E402
+import torchvision  # noqa: E402
+from torchvision.models import segmentation  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.golden.weights import weight  # noqa: E402
@@ -99,6 +101,20 @@ NETWORKS = {
             "decoder_use_norm": False,
         },
     ),
+    "smp_unet_timm_efficientnet_lite1_depth4": (
+        "Unet",
+        {
+            "encoder_name": "timm-tf_efficientnet_lite1",
+            "encoder_depth": 4,
+            "decoder_channels": [48, 32, 16, 16],
+        },
+    ),
+    "smp_unet_resnet18_odd_size": ("Unet", {"encoder_name": "resnet18", **NEAR}, (1, 3, 45, 70)),
+    "tv_deeplabv3_mobilenet_v3_large": (
+        "deeplabv3_mobilenet_v3_large",
+        {"num_classes": 5, "aux_loss": True},
+        (1, 3, 64, 97),
+    ),
     "smp_segformer_densenet121_depth3": (
         "Segformer",
         {
@@ -108,23 +124,33 @@ NETWORKS = {
         },
     ),
 }
-"""Class and arguments by the record's name; all have 2 channels and 3 classes, images of 64."""
+"""Class and arguments by the record's name, and the shape of the image, if not the usual one."""
+
+
+def constructed(name, arch, kwargs, channels):
+    """The library, its version, the arguments and the network."""
+    if name.startswith("tv_"):
+        model = getattr(segmentation, arch)(weights=None, weights_backbone=None, **kwargs)
+        return "torchvision.models.segmentation", torchvision.__version__, kwargs, model.eval()
+    kwargs = {"in_channels": channels, "classes": 3, **kwargs}
+    model = getattr(smp, arch)(**kwargs, encoder_weights=None)
+    return "segmentation_models_pytorch", smp.__version__, kwargs, model.eval()
 
 
 def record(name, arch, kwargs, shape=(2, 2, 64, 64), seed=7):
     """The record, and all numbers of the output."""
-    kwargs = {"in_channels": shape[1], "classes": 3, **kwargs}
-    model = getattr(smp, arch)(**kwargs, encoder_weights=None).eval()
+    library, version, kwargs, model = constructed(name, arch, kwargs, shape[1])
     state = {k: v.shape for k, v in model.state_dict().items()}
     model.load_state_dict({k: torch.from_numpy(np.asarray(weight(k, s))) for k, s in state.items()})
     image = np.random.RandomState(seed).standard_normal(shape).astype("f4")
     with torch.no_grad():
-        out = model(torch.from_numpy(image)).numpy()
+        out = model(torch.from_numpy(image))
+    out = (out["out"] if isinstance(out, dict) else out).numpy()
     indices = np.sort(np.random.RandomState(0).permutation(out.size)[:256])
     return {
         "name": name,
-        "library": "segmentation_models_pytorch",
-        "version": smp.__version__,
+        "library": library,
+        "version": version,
         "arch": arch,
         "kwargs": kwargs,
         "torch": torch.__version__,
@@ -147,9 +173,9 @@ def main():
     """Add the records that are not in the file yet."""
     with zipfile.ZipFile(RECORDS, "a", zipfile.ZIP_DEFLATED) as file:
         there = set(file.namelist())
-        for name, (arch, kwargs) in NETWORKS.items():
+        for name, described in NETWORKS.items():
             if f"{name}.json" not in there:
-                file.writestr(f"{name}.json", json.dumps(record(name, arch, kwargs)[0]))
+                file.writestr(f"{name}.json", json.dumps(record(name, *described)[0]))
 
 
 if __name__ == "__main__":
