@@ -4,7 +4,8 @@ Paper     Isensee et al. 2024, https://arxiv.org/abs/2404.09556: blocks of 1, 3,
           shortcuts on the way down, one convolution a level on the way up; else the recipe and the
           plan of configs/dynunet_hippocampus.py. The presets M, L and XL are planned for 8, 24 and
           40 GB of memory. Here the patch is the whole volume in each, so that only batches differ:
-          by the rules of version 2.8 they are of 58, 178 and 183 patches (all of the data).
+          58, 178 and 183 patches (all of the data) follow from version 2.8's rule of memory; no
+          plan of nnU-Net's own was at hand.
 Data      as there.
 Reached   not run yet.
 Command   python -m jaxseg.train --config configs/dynunet_residual_hippocampus.py \

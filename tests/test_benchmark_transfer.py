@@ -34,6 +34,7 @@ def test_the_ways_differ_in_the_encoders_start_and_rate_alone(preset):
     check(ways["scratch"])
 
 
+@pytest.mark.pictures
 def test_a_row_has_the_curve_and_the_scores_of_the_last_step(tmp_path, monkeypatch, capsys):
     def train(chosen, workdir):
         workdir.mkdir(parents=True)

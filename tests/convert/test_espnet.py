@@ -55,7 +55,10 @@ def random(library, arch, kwargs):
     """The peer's network with weights by its keys, which a first, empty file is asked for."""
     with pytest.raises(UserError) as error:
         from_torch(library, arch, kwargs, {})
-    entries = str(error.value).partition("fit: ")[2].split("; ")
+    every = error.value  # of which many are counted, and all are the last cause
+    while every.__cause__ is not None:
+        every = every.__cause__
+    entries = str(every).rpartition("fit: ")[2].split("; ")
     keys = [entry.removeprefix("missing ").partition(" ") for entry in entries]
     drawn = {key: weight(key, json.loads(f"[{s[1:-1].strip(',')}]")) for key, _, s in keys}
     return from_torch(library, arch, kwargs, drawn)
