@@ -23,6 +23,7 @@ from jaxseg import config, process
 from jaxseg.evaluate import evaluate
 from jaxseg.experiment import Checkpoints, Evaluation, Experiment
 from jaxseg.train import train
+from jaxseg.workdir import EXPERIMENT
 
 QUESTION = "what an encoder's weights buy"
 CONFIG = Path("configs/unet_efficientnet_lite0_camvid.py")
@@ -76,7 +77,7 @@ def experiment(way: str, camvid: Path, weights: Path, size: Size) -> Experiment:
 def measured(way: str, chosen: Experiment, workdir: Path) -> dict[str, Any]:
     """One row: the training, its curve, and the scores of its last step on the test split."""
     with contextlib.redirect_stdout(sys.stderr):
-        summary = train(chosen, workdir)
+        summary = train(chosen, workdir, resume=(workdir / EXPERIMENT).is_file())
         scores = evaluate(workdir, split="test", step=chosen.steps)
     return {
         "way": way,

@@ -36,8 +36,12 @@ def test_the_ways_differ_in_the_encoders_start_and_rate_alone(preset):
 
 @pytest.mark.pictures
 def test_a_row_has_the_curve_and_the_scores_of_the_last_step(tmp_path, monkeypatch, capsys):
-    def train(chosen, workdir):
-        workdir.mkdir(parents=True)
+    resumed = []
+
+    def train(chosen, workdir, *, resume):
+        resumed.append(resume)
+        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / "experiment.json").touch()
         rows = [{"step": 60, "loss": 2.0}, {"step": 60, "validation/iou": 0.25}]
         rows += [{"step": 300, "validation/iou": 0.5}]
         (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -51,7 +55,10 @@ def test_a_row_has_the_curve_and_the_scores_of_the_last_step(tmp_path, monkeypat
     monkeypatch.setattr(transfer, "evaluate", evaluate)
     words = ["--camvid", "data", "--weights", "w.pth", "--workdirs", str(tmp_path / "runs")]
     words += ["--output", str(tmp_path / "rows.jsonl"), "--plot", str(tmp_path / "curves.png")]
+    main([*words, "--only", "frozen"])
+    (tmp_path / "rows.jsonl").unlink()
     rows = main(words)
+    assert resumed == [False, False, True, False]  # the second run goes on with what is there
     assert [row["way"] for row in rows] == list(WAYS)
     assert rows[0]["curve"] == [[60, 0.25], [300, 0.5]] and rows[0]["test_iou"] == 0.4
     written = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]

@@ -39,7 +39,7 @@ def _act(name: Activation, **fixed: Any) -> _Known:
 
 
 def _ignored(value: Any) -> dict[str, Any]:
-    """Of what a network begins with, of which the weights say another thing."""
+    """No field: it is a value that training begins with, and the weights hold another."""
     del value
     return {}
 

@@ -79,7 +79,7 @@ class DynUNet(nn.Module):
 
     @property
     def names(self) -> Names:
-        """Theirs lists every tensor up to four times: see `_again`."""
+        """The release's places; it lists every tensor up to four times: see `_again`."""
         rows = _again(_encoder_rows(self))
         for level, theirs in enumerate(reversed(range(len(self.widths) - 1))):
             rows.append((rf"decoder\.transpconvs\.{theirs}", f"level{level}_enlarge~"))

@@ -63,7 +63,7 @@ class MonaiDynUNet(nn.Module):
 
     @property
     def names(self) -> Names:
-        """Theirs lists all but the heads twice, level within level in ``skip_layers``."""
+        """MONAI's places; all but the heads are there twice, level in level in ``skip_layers``."""
         last, rows = len(self.widths) - 1, [(r"output_block\.conv\.conv", "level0_head!")]
         for level in range(last + 1):
             nest = "skip_layers" + r"\.next_layer" * level

@@ -54,3 +54,11 @@ def test_the_encoders_last_stage_has_its_multi_grid():
 def test_what_does_not_fit_is_said(fields, message):
     with pytest.raises(UserError, match=message):
         shapes(DeepLabV3(2, **{"encoder": encoder(16), "width": 4, **fields}))
+
+
+@pytest.mark.parametrize("feature", [-1, 0, -9])
+def test_an_auxiliary_head_needs_a_feature_before_the_last(feature):
+    model = DeepLabV3(2, encoder=ResNet(10, 8), auxiliary="head", auxiliary_feature=feature)
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    with pytest.raises(UserError, match=rf"auxiliary_feature={feature}: must be -\d to -2"):
+        jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)

@@ -123,3 +123,16 @@ def test_widths_for_another_number_of_levels_are_refused():
 def test_an_unknown_name_is_refused_with_the_nearest(call: dict, nearest: str):
     with pytest.raises(UserError, match=nearest):
         create(num_classes=2, **call)
+
+
+def test_unpadded_maps_follow_their_skips_and_transposed_convolutions_cannot():
+    def shape(encoder, size, **fields):
+        model = UNet(2, encoder=encoder, padded=False, **fields)
+        image = jax.ShapeDtypeStruct((1, *size, 1), jnp.float32)
+        run = lambda x: model.init_with_output(jax.random.key(0), x, train=False)[0].logits  # noqa: E731
+        return jax.eval_shape(run, image).shape
+
+    assert shape(Plain((2, 4, 6)), (13, 22), upsample="bilinear") == (1, 13, 22, 2)
+    assert shape(Plain((2, 4)), (12, 8)) == (1, 12, 8, 2)
+    with pytest.raises(UserError, match="upsample='transpose'.*'nearest' and 'bilinear'"):
+        shape(Plain((2, 4)), (13, 8))
