@@ -18,7 +18,8 @@ from jaxtyping import Array, Shaped
 
 from jaxseg import checkpoint, command
 from jaxseg.checkpoint import Opened
-from jaxseg.data import Normalize
+from jaxseg.data import Grid, Normalize
+from jaxseg.data.cases import Reading, seen
 from jaxseg.errors import UserError
 from jaxseg.experiment import Evaluation, Experiment
 from jaxseg.metrics import Calibration, needs_of
@@ -107,13 +108,18 @@ class Member:
 
     predictor: Predictor
     normalize: Normalize
+    grid: Grid | None
 
     def seen(self, case: Case) -> dict[str, Any]:
         """The case as this run's network takes it, without the label, which stays on the host."""
         raw = case["image"]
+        rank, channels = raw.ndim - 1, raw.shape[-1]
+        reading = Reading(
+            rank=rank, channels=channels, num_classes=1, normalize=self.normalize, grid=self.grid
+        )
+        image, place = seen(raw, case.get("spacing"), reading, (case["name"],))
         rest = {name: x for name, x in case.items() if name != "label"}
-        image = self.normalize(raw, self.normalize.statistics(raw))
-        return rest | {"image": image, "raw": raw}
+        return rest | {"image": image, "raw": raw} | ({} if place is None else {"place": place})
 
 
 @dataclass(frozen=True)
@@ -193,11 +199,12 @@ class Together:
         return tuple(run.model for run in self.runs)
 
     def predictor(self, evaluation: Evaluation) -> Ensemble:
-        """Each run's own predictor and normalisation; ``evaluation`` says what is scored."""
+        """Each run's own predictor, grid and normalisation; ``evaluation`` says what is scored."""
         members = tuple(
             Member(
                 run.experiment.recipe.predictor(run.experiment.evaluation),
                 run.experiment.data.normalize,
+                run.experiment.data.grid,
             )
             for run in self.runs
         )
@@ -221,7 +228,7 @@ class Together:
 
 def together(runs: Sequence[Opened], experiment: Experiment) -> tuple[Experiment, tuple[Any, ...]]:
     """What the `Evaluator` scores: ``experiment`` with all runs' networks, and their variables."""
-    data = dataclasses.replace(experiment.data, normalize=AsStored())
+    data = dataclasses.replace(experiment.data, normalize=AsStored(), grid=None)
     recipe: Any = Together(tuple(runs))
     scored = dataclasses.replace(experiment, recipe=recipe, data=data)
     return scored, tuple(run.variables for run in runs)

@@ -203,7 +203,9 @@ class Evaluator:
         some = np.delete(dice, self._background)
         some = some[np.isfinite(some)]
         mean = float(some.mean()) if some.size else None
-        return Sample(case["image"], case["label"], labels, case["name"], mean)
+        place = case.get("place")
+        image = case["image"] if place is None else place.shown(case["image"])
+        return Sample(image, case["label"], labels, case["name"], mean)
 
     def _record(self, case: dict[str, Any], result: CaseResult) -> Rows:
         """All that the scores of one case are made of."""

@@ -15,6 +15,7 @@ from jaxseg.data import Data, Stream, check_data_set, check_streams
 from jaxseg.errors import UserError, require
 from jaxseg.metrics import NamedScore, name_of, scores_of
 from jaxseg.objects import Instances
+from jaxseg.predictor import Segment
 from jaxseg.recipes import Recipe
 from jaxseg.sharding import MeshShape
 from jaxseg.tiles import Tiles
@@ -181,6 +182,8 @@ def check(experiment: Experiment) -> None:
     if evaluation.crf is not None:
         check_rank(rank)
     experiment.recipe.check(experiment)
+    if experiment.data.grid is not None:
+        _check_grid(experiment)
     sizes = {"data.patch": experiment.data.patch, "evaluation.window": evaluation.window}
     for name, size in sizes.items():
         if size is not None and (len(size) != rank or min(size) < 1):
@@ -189,6 +192,18 @@ def check(experiment: Experiment) -> None:
     if names and len(names) != classes:
         raise UserError(f"data.dataset.class_names={names}: {len(names)} names, {classes} classes")
     _check_best(experiment.checkpoint.best, evaluation)
+
+
+def _check_grid(experiment: Experiment) -> None:
+    """Refuse a grid where nothing brings predictions back from it."""
+    predictor = experiment.recipe.predictor(experiment.evaluation)
+    if not isinstance(predictor, Segment):
+        raise UserError(
+            f"data.grid: {type(predictor).__name__} does not bring predictions back to a case's "
+            "own grid; set data.grid=None"
+        )
+    if experiment.evaluation.crf is not None:
+        raise UserError("evaluation.crf: does not go with data.grid; leave one of them out")
 
 
 def _check_best(best: str | None, evaluation: Evaluation) -> None:

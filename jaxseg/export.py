@@ -111,11 +111,9 @@ def export(
     arrays = (*exported.in_avals, *exported.out_avals)
     image_shape, *given = (", ".join(map(str, array.shape)) for array in arrays)
     names = ["probabilities"] if len(given) == 1 else _names(exported)
-    notes = experiment.data.normalize.scale
-    if getattr(predictor, "crf", None) is not None and notes != Unit().scale:
+    notes, scale = experiment.data.expects, experiment.data.normalize.scale
+    if getattr(predictor, "crf", None) is not None and scale != Unit().scale:
         notes += "; its CRF takes the values as colours of 0 to 255, so others must be scaled"
-    if experiment.data.prepare:
-        notes += f", prepared as data.prepare={experiment.data.prepare} would (it does not)"
     if all(isinstance(n, int) for n in exported.in_avals[0].shape[1:]):
         notes += ", of this size only (its convolutions take pixels away, or it knows one size)"
     outputs = ", ".join(f"{name} [{shape}]" for name, shape in zip(names, given, strict=True))

@@ -99,10 +99,7 @@ def export_onnx(
         disk.folder(output.parent)
     with disk.replacing(output) as beside:
         beside.write_bytes(blob)
-    notes = data.normalize.scale
-    if data.prepare:
-        notes += f", prepared as data.prepare={data.prepare} would (it does not)"
-    return Onnx(output, len(blob), name, shape, notes)
+    return Onnx(output, len(blob), name, shape, data.expects)
 
 
 def _checked(session: Any, ours: Callable, shape: tuple[int, ...]) -> str:

@@ -61,7 +61,7 @@ def import_torch(
     of no place, which ``predict`` and ``evaluate --images --masks`` do not ask for. With
     ``standardize`` the encoder does to images in [0, 1] what its weights expect: what ``base``
     says of its encoder, else what the library's ImageNet weights do. Of nnU-Net's networks the
-    order of axes, the window and, without ``base``, the normalisation are those of its plans.
+    order of axes, the window and, without ``base``, grid and normalisation are those of its plans.
     Without ``standardize`` the network takes images as they come.
 
     A network of one logit, whose sigmoid is the object's probability there, gets a second one, of
@@ -103,6 +103,11 @@ def import_torch(
     if base and images.normalize and base.data.normalize != images.normalize:
         said = f"the config's data.normalize is {base.data.normalize}"
         notes.append(f"{said}; there it was {images.normalize}")
+    if images.grid and base and base.data.grid != images.grid:
+        said = f"the config's data.grid is {base.data.grid}"
+        notes.append(f"{said}; there it was {images.grid}")
+    elif images.grid:
+        notes.append(f"data.grid={images.grid}: images are brought to it, and predictions back")
     notes += images.notes
     experiment = _experiment(model, built, images, base)
     write_run(folder, experiment, variables)
@@ -156,7 +161,7 @@ def _experiment(model: Any, built: Built, images: Images, base: Experiment | Non
     channels = built.channels
     if base is None:
         folder = Folder(model.num_classes, channels=channels, rank=built.rank)
-        data = Data(dataset=folder, normalize=images.normalize or Unit())
+        data = Data(dataset=folder, normalize=images.normalize or Unit(), grid=images.grid)
         evaluation = Evaluation(window=images.window)
         fields = {"evaluation": evaluation, "steps": 1, "batch_size": 8}
         return Experiment(recipe=Supervised(model=model), data=data, **fields)

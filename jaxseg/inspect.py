@@ -4,6 +4,7 @@ Prints what the cases of each split are like, and writes ``batch.png``: the batc
 as the network sees it, after augmentation, with its labels.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def inspect(experiment: Experiment, output: str | Path) -> dict[str, Survey]:
 def surveyed(experiment: Experiment) -> dict[str, Survey]:
     """The surveys of the splits that there are; a data set may lack any but ``train``."""
     check(experiment)
-    data, found = experiment.data, {}
+    data, found = dataclasses.replace(experiment.data, grid=None), {}  # as they are
     for split in SPLITS:
         try:
             cases = data.cases(split, data.labels if split == "train" else "optional")

@@ -42,6 +42,7 @@ def card(run: checkpoint.Opened, workdir: Path, name: str, classes: Iterable[typ
     lines += [f"  - {number}: {one}" for number, one in enumerate(dataset.class_names)]
     lines += [f"- values of raw images: {data.normalize.scale}"]
     lines += [f"- the network takes what `{written(data.normalize, types)}` leaves of them"]
+    lines += [f"- brought to `{written(data.grid, types)}`"] if data.grid else []
     lines += [f"- prepared before by `{written(data.prepare, types)}`"] if data.prepare else []
     lines += [f"- inside, the network applies `{written(s, types)}`" for s in _standardized(model)]
     scores = list(_scores(workdir, run.step))
@@ -51,7 +52,9 @@ def card(run: checkpoint.Opened, workdir: Path, name: str, classes: Iterable[typ
     versions += [f"{one} {importlib.metadata.version(one)}" for one in ("jax", "flax")]
     lines += ["", "## Use", "", "```", f"python -m jaxseg.hub pull --from {name} --workdir run"]
     lines += ["```", "", "```python", "import jaxseg", "", 'run = jaxseg.opened("run")']
-    lines += ['image = run.experiment.data.image(raw, name="x.png")  # raw: [*spatial, channels]']
+    more = ", spacing=mm" if data.grid else ""
+    take = f'image = run.experiment.data.image(raw, name="x"{more})'
+    lines += [f"{take}  # raw: [*spatial, channels]"]
     lines += ["logits = run.model.apply(run.variables, image[None], train=False).logits", "```"]
     return "\n".join([*lines, "", f"Written by {', '.join(versions)}.", ""])
 

@@ -34,7 +34,7 @@ from jaxseg.errors import UserError
 from jaxseg.experiment import Experiment
 from jaxseg.inputs import Input, admit, inputs
 from jaxseg.predicted_file import Network, Predicted, Wanted, predicted, written
-from jaxseg.predictor import CaseResult, Gives, Segment, bounded, run
+from jaxseg.predictor import Case, CaseResult, Gives, Segment, bounded, run
 from jaxseg.unlike import Unlike
 from jaxseg.workdir import classes_for
 
@@ -218,9 +218,10 @@ def _network(runs: Sequence[Opened], gives: Gives, unlike: Unlike) -> Network:
     """A raw image to what the run predicts of it, or to the mean over several runs."""
 
     def result(number: int, raw: np.ndarray, name: str, gives: Gives) -> CaseResult:
-        image = runs[number].experiment.data.image(raw, name=name)
-        unlike.look(number, image, name)
-        return _result(runs[number], image, raw, gives)
+        spacing = images.read_spacing(name, rank=raw.ndim - 1)
+        case = runs[number].experiment.data.case(raw, name=name, spacing=spacing)
+        unlike.look(number, case["image"], name)
+        return _result(runs[number], case, gives)
 
     def network(raw: np.ndarray, name: str) -> CaseResult:
         if len(runs) == 1:
@@ -231,10 +232,9 @@ def _network(runs: Sequence[Opened], gives: Gives, unlike: Unlike) -> Network:
     return network
 
 
-def _result(one: Opened, image: np.ndarray, raw: np.ndarray, gives: Gives) -> CaseResult:
-    """What one run predicts of a normalised image, cut as it says."""
+def _result(one: Opened, case: Case, gives: Gives) -> CaseResult:
+    """What one run predicts of a case, cut as it says."""
     data, model = one.experiment.data, one.model
-    case = {"image": image, "raw": raw}
     predictor = bounded(_predictor(one), model, case["image"].shape[:-1], data.patch)
     rows = {part: x[None] for part, x in predictor.prepare(model, case).items()}
     given = jax.device_get(run(predictor, model, one.variables, rows, gives))

@@ -20,15 +20,15 @@ from jaxseg.data import Unit
 from jaxseg.errors import UserError
 from jaxseg.losses.criterion import Criterion
 from jaxseg.metrics import Calibration, Confusion, Found
-from jaxseg.ops import crop_centre
-from jaxseg.tiles import Spatial, Tiles, affordable, bucket, pad_case
-from jaxseg.types import BATCH_FIELDS
+from jaxseg.ops import Regrid, crop_centre, regridded_labels, regridded_logits
+from jaxseg.tiles import Spatial, Tiles, affordable, bucket, pad_case, rounded
+from jaxseg.types import BATCH_FIELDS, IGNORE
 
 Gives = tuple[Literal["labels", "probabilities", "confusion", "calibration", "loss"], ...]
 """What is wanted of a prediction: what is not leaves no device."""
 
 Case = Mapping[str, Any]
-"""A case as `jaxseg.data.Cases` gives it: normalised and raw image, label if any, spacing, ..."""
+"""A case as `jaxseg.data.Cases` gives it: normalised and raw image, label if any, place, ..."""
 
 
 class CaseResult(NamedTuple):
@@ -87,14 +87,25 @@ class Segment:
     crf: DenseCRF | None = None
 
     def size(self, model: Any, case: Case) -> Spatial:
-        """The bucket of the case's image, see `tiles.bucket`."""
-        return bucket(model, case["image"].shape[:-1], self.tiles)
+        """The bucket of the case's image, see `tiles.bucket`; and of its own grid, if another."""
+        size = bucket(model, case["image"].shape[:-1], self.tiles)
+        return size if "place" not in case else (*size, *rounded(case["place"].shape))
 
     def prepare(self, model: Any, case: Case) -> dict[str, np.ndarray]:
-        """Image and label padded to the bucket, the true ``size``, and what the model asks for."""
-        image, label, size = pad_case(model, case["image"], case.get("label"), tiles=self.tiles)
+        """Image and label padded to the bucket, the true ``size``, and what the model asks for.
+
+        Where the case's own grid is another, the label is of that, and the fields of `Regrid` say
+        where it lies.
+        """
+        placed = "place" in case
+        label = None if placed else case.get("label")
+        image, label, size = pad_case(model, case["image"], label, tiles=self.tiles)
         rows = {"image": image, "size": size} | ({} if label is None else {"label": label})
+        if placed:
+            rows |= _placed(case)
         if self.crf is not None:
+            if placed:
+                raise UserError("evaluation.crf: does not go with data.grid; leave one of them out")
             rows["colours"] = self._colours(model, case)
         return rows | {name: np.asarray(case[name]) for name in _side(model) if name in case}
 
@@ -108,7 +119,12 @@ class Segment:
         )
         if self.crf is not None:
             logits = self.crf(logits, rows["colours"], _inside(rows["size"], logits.shape[1:-1]))
-        labels, k = jnp.argmax(logits, axis=-1).astype(jnp.int32), logits.shape[-1]
+        k, onto = logits.shape[-1], _onto(rows)
+        if onto is not None and not {"probabilities", "calibration", "loss"} & set(gives):
+            labels = regridded_labels(logits, onto)
+        else:
+            logits = logits if onto is None else regridded_logits(logits, onto)
+            labels = jnp.argmax(logits, axis=-1).astype(jnp.int32)
         given: dict[str, Any] = {}
         if "labels" in gives:
             given["labels"] = labels
@@ -124,8 +140,10 @@ class Segment:
         return given
 
     def result(self, given: Mapping[str, Any], case: Case) -> CaseResult:
-        """The result, cropped to the size of the case's image."""
-        inside = tuple(slice(n) for n in case["image"].shape[:-1])
+        """The result, cropped to the size of the case."""
+        place = case.get("place")
+        shape = case["image"].shape[:-1] if place is None else place.shape
+        inside = tuple(slice(n) for n in shape)
         maps = {name: given[name][inside] for name in ("labels", "probabilities") if name in given}
         counts = {name: given[name] for name in ("confusion", "loss") if name in given}
         if "calibration" in given:
@@ -156,6 +174,23 @@ class Segment:
         raw = np.asarray(case["raw"])
         edges = [(0, to - n) for to, n in zip(self.size(model, case), raw.shape, strict=False)]
         return np.pad(255 * Unit()(raw, None), [*edges, (0, 0)])
+
+
+def _placed(case: Case) -> dict[str, np.ndarray]:
+    """The rows of `Regrid` but for ``size``, and the label padded as ``own`` is."""
+    place = case["place"]
+    edges = [(0, to - n) for to, n in zip(rounded(place.shape), place.shape, strict=True)]
+    rows = {name: np.asarray(getattr(place, name), np.int32) for name in ("start", "stop", "apart")}
+    rows["own"] = np.pad(np.ones(place.shape, bool), edges)
+    if case.get("label") is not None:
+        label = np.asarray(case["label"], np.int32)
+        rows["label"] = np.pad(label, edges, constant_values=IGNORE)
+    return rows
+
+
+def _onto(rows: Mapping[str, jax.Array]) -> Regrid | None:
+    """How predictions come back to the cases' own grids, where these are others."""
+    return Regrid(*(rows[name] for name in Regrid._fields)) if "own" in rows else None
 
 
 def _inside(size: jax.Array, shape: Spatial) -> jax.Array:

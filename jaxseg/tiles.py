@@ -69,6 +69,15 @@ def bucket(model: Any, shape: Spatial, tiles: Tiles) -> Spatial:
     return tuple(t * _three_bits(-(-n // t)) for n, t in zip(shape, tile, strict=True))
 
 
+STEP = 16
+"""Pixels that an axis of a case's own grid is rounded up to, where the network has another."""
+
+
+def rounded(shape: Spatial) -> Spatial:
+    """A size that many share: a multiple of `STEP` with at most three significant bits."""
+    return tuple(STEP * _three_bits(-(-n // STEP)) for n in shape)
+
+
 LARGEST_WHOLE = 2**21
 """Pixels up to which an image passes at once where no window is named."""
 

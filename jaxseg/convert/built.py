@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 
+from jaxseg.data.grid import Grid
 from jaxseg.data.normalize import Normalize
 from jaxseg.encoders import Standardize
 from jaxseg.errors import UserError, first_line, require, unknown
@@ -16,13 +17,15 @@ class Images(NamedTuple):
     """What a network was trained on, where its library says it.
 
     ``axes`` are the network's among those of an image here (() are the same), ``window`` is a
-    patch, along the axes of an image. ``notes`` name what was done to images and is not done here.
+    patch, along the axes of an image, as the spacing of ``grid`` is. ``notes`` name what was done
+    to images and is not done here.
     """
 
     axes: tuple[int, ...] = ()
     normalize: Normalize | None = None
     window: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
+    grid: Grid | None = None
 
 
 class Built(NamedTuple):

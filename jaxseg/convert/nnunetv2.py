@@ -10,7 +10,9 @@ from typing import Any
 
 from jaxseg.convert import dynamic_network_architectures as dynamic
 from jaxseg.convert.built import Built, Images, build
-from jaxseg.data.normalize import Normalize, Unit, ZScore
+from jaxseg.data.by_channel import ByChannel
+from jaxseg.data.grid import Grid
+from jaxseg.data.normalize import CT, Normalize, Unit, ZScore
 from jaxseg.errors import UserError, first_line, require, unknown
 
 CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
@@ -155,19 +157,36 @@ def _dataset(dataset: Mapping[str, Any], path: Any) -> tuple[int, list[int]]:
 
 
 def _images(plans: Mapping[str, Any], found: Mapping[str, Any], rank: int) -> Images:
-    """Axes, normalisation and window of nnU-Net, and what of its preparation is not done here."""
+    """Axes, grid, normalisation and window of nnU-Net, and what of its preparation is not here."""
     axes, notes = _axes(plans, rank)
-    normalize, said = _normalize(found)
-    notes += [*said, "volumes were cropped to what is not zero before they were normalised there"]
-    if spacing := _numbers(found.get("spacing")):
-        text = " x ".join(f"{one:g}" for one in spacing[-rank:])
-        notes.append(f"images were resampled to {text} mm there, along the network's axes")
+    normalize, said = _normalize(plans, found)
+    notes += said
+    if rank == 2 and plans.get("image_reader_writer") in NIFTI_READERS:
+        notes.append(
+            "volumes were cropped and z-scored as wholes there, slices each by itself here"
+        )
+    if (other := _other_resampling(found)) is not None:
+        notes.append(f"images were resampled by {other} there, by cubic splines here")
     if found.get("previous_stage") is not None:
         notes.append("the last channels are the classes of the stage before it, one map each")
-    patch = [int(n) for n in _numbers(found.get("patch_size"))]
     places = [axes.index(axis) if axes else axis for axis in range(rank)]
-    window = tuple(patch[place] for place in places) if len(patch) == rank else None
-    return Images(axes, normalize, window, tuple(notes))
+    spacing, patch = (_numbers(found.get(name))[-rank:] for name in ("spacing", "patch_size"))
+    grid = None
+    if len(spacing) == rank and min(spacing) > 0:
+        own = tuple(float(spacing[place]) for place in places)
+        grid = Grid(spacing=own, crop=rank == 3)
+    window = tuple(int(patch[place]) for place in places) if len(patch) == rank else None
+    return Images(axes, normalize, window, tuple(notes), grid)
+
+
+def _other_resampling(found: Mapping[str, Any]) -> str | None:
+    """The name and options of a way of resampling images that is not the one here."""
+    name = found.get("resampling_fn_data", "resample_data_or_seg_to_shape")
+    options = found.get("resampling_fn_data_kwargs", {})
+    usual = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
+    if name == "resample_data_or_seg_to_shape" and usual | options == usual:
+        return None
+    return f"{name} with {options}"
 
 
 def _axes(plans: Mapping[str, Any], rank: int) -> tuple[tuple[int, ...], list[str]]:
@@ -191,17 +210,38 @@ def _axes(plans: Mapping[str, Any], rank: int) -> tuple[tuple[int, ...], list[st
     return (() if axes == tuple(range(rank)) else axes), notes
 
 
-def _normalize(found: Mapping[str, Any]) -> tuple[Normalize | None, list[str]]:
+def _normalize(
+    plans: Mapping[str, Any], found: Mapping[str, Any]
+) -> tuple[Normalize | None, list[str]]:
     """How images are normalised, if jaxseg has it; None, and its name, if not."""
     schemes, masked = found.get("normalization_schemes"), found.get("use_mask_for_norm")
-    kinds = set(schemes) if isinstance(schemes, Sequence) and schemes else {"nothing known"}
+    schemes = list(schemes) if isinstance(schemes, Sequence) and schemes else ["nothing known"]
     masked = isinstance(masked, Sequence) and any(masked)
-    if kinds == {"ZScoreNormalization"} and not masked:
-        return ZScore(), []
-    if kinds == {"RGBTo01Normalization"}:
-        return Unit(), []
-    said = " and ".join(sorted(map(str, kinds))) + (" inside the body's mask" if masked else "")
+    ways = [None if masked else _way(plans, str(one), k) for k, one in enumerate(schemes)]
+    known = [way for way in ways if way is not None]
+    if len(known) == len(ways):
+        same = all(way == known[0] for way in known)
+        return known[0] if same else ByChannel(tuple(known)), []
+    said = " and ".join(sorted(set(map(str, schemes)))) + (" inside the body's mask" * masked)
     return None, [f"images were normalised by {said} there; data.normalize is yours to say"]
+
+
+def _way(plans: Mapping[str, Any], scheme: str, channel: int) -> Normalize | None:
+    """The way of one channel; CT's by the numbers of the training images' foreground."""
+    if scheme == "ZScoreNormalization":
+        return ZScore()
+    if scheme == "RGBTo01Normalization":
+        return Unit()
+    if scheme != "CTNormalization":
+        return None
+    every = plans.get("foreground_intensity_properties_per_channel")
+    of = every.get(str(channel)) if isinstance(every, Mapping) else None
+    names = ("percentile_00_5", "percentile_99_5", "mean", "std")
+    numbers = [of.get(name) for name in names] if isinstance(of, Mapping) else []
+    if len(_numbers(numbers)) != len(names):
+        return None
+    low, high, mean, deviation = map(float, numbers)  # pyright: ignore[reportArgumentType]
+    return CT(low=low, high=high, mean=mean, deviation=max(deviation, 1e-8))
 
 
 def _numbers(given: Any) -> list[int | float]:

@@ -4,16 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxseg.data.auto import Auto
+from jaxseg.data.by_channel import ByChannel
 from jaxseg.data.camvid import CamVid
 from jaxseg.data.class_shares import ClassShares
 from jaxseg.data.coco import COCO
 from jaxseg.data.dsb2018 import DSB2018
 from jaxseg.data.folder import Folder
+from jaxseg.data.grid import Grid, Place
 from jaxseg.data.hippocampus import Hippocampus
 from jaxseg.data.isbi2012 import ISBI2012
 from jaxseg.data.names import class_names
 from jaxseg.data.nnunet import NNUNet
-from jaxseg.data.normalize import Channels, Normalize, Percentile, Range, Unit, ZScore
+from jaxseg.data.normalize import CT, Channels, Normalize, Percentile, Range, Unit, ZScore
 from jaxseg.data.pipeline import Batches, Data
 from jaxseg.data.protocols import DataSet, Source, check_data_set
 from jaxseg.data.region import Region
@@ -42,6 +44,7 @@ DATASETS: dict[str, Callable[..., Any]] = {
 
 __all__ = [
     "COCO",
+    "CT",
     "DATASETS",
     "DSB2018",
     "ISBI2012",
@@ -49,15 +52,18 @@ __all__ = [
     "VOC2012",
     "Auto",
     "Batches",
+    "ByChannel",
     "CamVid",
     "Channels",
     "Data",
     "DataSet",
     "Folder",
+    "Grid",
     "Hippocampus",
     "NNUNet",
     "Normalize",
     "Percentile",
+    "Place",
     "Range",
     "Region",
     "ClassShares",

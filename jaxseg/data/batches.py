@@ -50,7 +50,7 @@ class Whole:
         return self.numbers[index], None
 
 
-class Grid:
+class Patches:
     """An epoch: every patch of a grid over each case. Reads them once to learn their sizes."""
 
     def __init__(self, cases: Decoded, numbers: tuple[int, ...], patch: tuple[int, ...]):

@@ -7,7 +7,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from jaxseg.data.cache import Disk, Memory, Nothing
-from jaxseg.data.checks import check_case, check_pixels, integral
+from jaxseg.data.checks import check_case, check_finite, check_pixels, integral
+from jaxseg.data.grid import Grid, Place, resampled
 from jaxseg.data.images import read_spacing
 from jaxseg.data.normalize import Normalize, Statistics
 from jaxseg.data.protocols import Source, check_source, files_of
@@ -43,7 +44,8 @@ class Prepare(Protocol):
 class Reading:
     """How cases are read: what is done to each, and what is made of its whole image.
 
-    ``points`` are pixels of the foreground, for patches centred on one.
+    ``points`` are pixels of the foreground, for patches centred on one. Of a ``grid``, images are
+    brought to it and normalised when they are read; labels too, unless they are ``own``.
     """
 
     rank: int
@@ -54,6 +56,8 @@ class Reading:
     points: bool = False
     weight_map: WeightMap | None = None
     labels: Labels = "needed"
+    grid: Grid | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Decoded:
 
     Adds ``statistics``, as far as the normalisation needs some, ``points`` and ``weight
     [*spatial]``, as the reading says: they need the whole image, so they are made once a case and
-    kept with it. ``spacing [rank]`` is the source's own, else that of a NIfTI's header. Raises
+    kept with it. ``spacing [rank]`` is the source's own, else that of a NIfTI's header. Of a grid,
+    ``image`` is float32, normalised, and ``place`` says where it lies (`Place.array`). Raises
     UserError for a field that no batch has: it would be lost in silence.
     """
 
@@ -103,8 +108,9 @@ class Decoded:
         if label is not None and not isinstance(label, np.memmap):
             small = np.int8 if how.num_classes < 128 else np.int32
             case["label"] = integral(label, files[-1]).astype(small)
-        statistics = how.normalize.statistics(case["image"])
-        if statistics is not None:
+        if how.grid is not None:
+            case = _brought(case, how, files)
+        elif (statistics := how.normalize.statistics(case["image"])) is not None:
             case["statistics"] = statistics
         if how.points and label is not None:
             case["points"] = foreground(case["label"])
@@ -140,7 +146,9 @@ class Cases:
     """Whole cases, normalised: ``image`` float32, whole numbers int32, ``name``; ``raw`` the image
     as it is stored.
 
-    ``spacing``, the millimetres between pixels along each axis, where the data set knows it.
+    ``spacing``, the millimetres between pixels along each axis, where the data set knows it. Of a
+    grid, ``image`` and ``raw`` are the network's, ``label`` is in the case's own grid, and
+    ``place`` says where the one lies in the other (`jaxseg.data.grid.Place`).
     """
 
     decoded: Decoded
@@ -157,6 +165,8 @@ class Cases:
         )
         if "spacing" in raw:
             case["spacing"] = tuple(np.asarray(raw["spacing"]).tolist())
+        if "place" in raw:
+            case["place"] = Place.of(raw["place"])
         return case
 
 
@@ -188,7 +198,8 @@ def finish(piece: dict, statistics: Statistics, decoded: Decoded, index: int) ->
     for name, value in mapped.items():
         role = BATCH_FIELDS[name]
         if role == "image":
-            mapped[name] = how.normalize(value, statistics)
+            known = how.grid is not None  # normalised before it was resampled
+            mapped[name] = value if known else how.normalize(value, statistics)
         elif role == "classes":
             mapped[name] = integral(value, files[-1]).astype(np.int32)
         elif role == "factor":
@@ -226,8 +237,13 @@ def decoded(
     return Decoded(source, reading, cache)
 
 
-def checked_image(raw: np.ndarray, reading: Reading, files: Sequence[str]) -> np.ndarray:
-    """One raw image as the network takes it: the checks and the scaling of a case."""
+def seen(
+    raw: np.ndarray, spacing: Sequence[float] | None, reading: Reading, files: Sequence[str]
+) -> tuple[np.ndarray, Place | None]:
+    """One raw image as the network takes it, and where its grid lies in the image's, if elsewhere.
+
+    The checks, the grid and the scaling of a case; ``files`` are for errors.
+    """
     raw = np.asarray(raw)  # a memory map would escape the checks
     check_case(
         {"image": raw},
@@ -236,4 +252,39 @@ def checked_image(raw: np.ndarray, reading: Reading, files: Sequence[str]) -> np
         num_classes=reading.num_classes,
         files=files,
     )
-    return reading.normalize(raw, reading.normalize.statistics(raw))
+    if reading.grid is None:
+        return reading.normalize(raw, reading.normalize.statistics(raw)), None
+    return _gridded(raw, spacing, reading, files[0])
+
+
+def _gridded(
+    raw: np.ndarray, spacing: Sequence[float] | None, how: Reading, name: str
+) -> tuple[np.ndarray, Place]:
+    """An image cut, normalised by what is left, and resampled, as ``how.grid`` says."""
+    assert how.grid is not None
+    place = how.grid.place(raw, spacing, name)
+    inside = np.asarray(raw[place.box])
+    check_finite(inside, name)
+    normalised = how.normalize(inside, how.normalize.statistics(inside))
+    return how.grid.image(normalised, place), place
+
+
+def _brought(case: dict, how: Reading, files: Sequence[str]) -> dict:
+    """A checked case on the network's grid, but for labels that are to stay in their own."""
+    assert how.grid is not None
+    if "objects" in case:
+        raise UserError(f"{files[0]}: has objects, whose boxes data.grid does not move")
+    spacing = case.get("spacing")
+    spacing = None if spacing is None else tuple(np.asarray(spacing).tolist())
+    image, place = _gridded(case["image"], spacing, how, files[0])
+    brought = case | {"image": image, "place": place.array()}
+    for name, value in case.items():
+        role = BATCH_FIELDS.get(name)
+        if how.own or role not in ("classes", "factor"):
+            continue
+        inside = np.asarray(value[place.box])
+        if name == "label":
+            brought[name] = how.grid.label(inside, place)
+        else:
+            brought[name] = resampled(inside, place, role)
+    return brought

@@ -132,6 +132,46 @@ class Range:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CT:
+    """Values cut to ``low`` and ``high``, less ``mean``, over ``deviation``; the same everywhere.
+
+    nnU-Net's CT normalisation, whose numbers are of the foreground of its training images: the
+    percentiles 0.5 and 99.5, the mean and the deviation.
+    """
+
+    low: float
+    high: float
+    mean: float
+    deviation: float
+
+    def __post_init__(self) -> None:
+        """Refuse an empty range, and a deviation that is none."""
+        for name in ("low", "high", "mean", "deviation"):
+            value = getattr(self, name)
+            require(math.isfinite(value), f"data.normalize.{name}", value, "a finite number")
+        require(self.low < self.high, "data.normalize.high", self.high, f"above low={self.low}")
+        require(self.deviation > 0, "data.normalize.deviation", self.deviation, "above 0")
+
+    @property
+    def scale(self) -> str:
+        """What an exported artifact expects of its images."""
+        return f"in the units of the data (it cuts them to {self.low} and {self.high})"
+
+    def statistics(self, image: Shaped[np.ndarray, "*spatial c"]) -> None:
+        """Return None: no pixel depends on another."""
+
+    def __call__(self, image: Any, statistics: Statistics) -> Float[np.ndarray, "*spatial c"]:
+        """The image cut and scaled."""
+        cut = np.clip(np.asarray(image, np.float64), self.low, self.high)
+        return ((cut - self.mean) / self.deviation).astype(np.float32)
+
+    def on_device(self, image: Array) -> Float[Array, "b *spatial c"]:
+        """The images cut and scaled, on a device."""
+        above = jnp.clip(less(image, self.low), 0, self.high - self.low)
+        return (above - (self.mean - self.low)) / self.deviation
+
+
+@dataclass(frozen=True, kw_only=True)
 class Percentile:
     """The percentiles ``low`` and ``high`` of each channel of each image become 0 and 1."""
 

@@ -1,6 +1,7 @@
 """`Data`: what a run reads, from which data set, and how it becomes batches."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -8,9 +9,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from jaxseg.data.auto import Auto
-from jaxseg.data.batches import Batches, Draw, Grid, Order, Whole
+from jaxseg.data.batches import Batches, Draw, Order, Patches, Whole
 from jaxseg.data.cache import Disk, Memory, Nothing, default_folder, default_limit
-from jaxseg.data.cases import Cases, Decoded, Labels, Prepare, Reading, checked_image, decoded
+from jaxseg.data.cases import Cases, Decoded, Labels, Prepare, Reading, decoded, seen
+from jaxseg.data.grid import Grid
 from jaxseg.data.intensities import some_of
 from jaxseg.data.normalize import Normalize, Unit
 from jaxseg.data.weight_map import WeightMap
@@ -33,6 +35,8 @@ class Data:
     ``normalize``: `Unit` puts integers into [0, 1] by their dtype's full scale; `ZScore`,
     `Percentile`, `Range` and `Channels` are others, each by the whole image, not the patch; `Auto`
     goes by the training split.
+    ``grid``: cases are cropped and resampled to one spacing before they are cut; predictions and
+    scores are in each case's own grid all the same.
     ``prepare``: transforms of raw cases, applied in order when a case is read.
     ``labels``: "needed", a case without one is refused; "optional", it trains with IGNORE
     everywhere; "hidden", no label is looked at. Evaluation always looks at them.
@@ -56,6 +60,7 @@ class Data:
     labels: Labels = "needed"
     part: tuple[int, int] | None = None
     objects: int | None = None
+    grid: Grid | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
@@ -83,7 +88,7 @@ class Data:
         cases = self._open("train", how)
         numbers = self._numbers(len(cases))
         patch = self.patch or _only_size(cases, numbers)
-        positions = Grid(cases, numbers, patch) if self.sampling == "grid" else Whole(numbers)
+        positions = Patches(cases, numbers, patch) if self.sampling == "grid" else Whole(numbers)
         draw = Draw(
             cases, patch, self.foreground, seed, fixed=self.patch is None, objects=self.objects
         )
@@ -93,18 +98,42 @@ class Data:
     def cases(self, split: str, labels: Labels = "needed") -> Cases:
         """Whole normalised cases of a split; for evaluation with their labels, always."""
         self._refuse_impossible()
-        return Cases(self._open(split, self._reading(labels)))
+        reading = dataclasses.replace(self._reading(labels), own=self.grid is not None)
+        return Cases(self._open(split, reading))
 
-    def image(self, raw: np.ndarray, *, name: str) -> np.ndarray:
-        """One raw image ``[*spatial c]`` as the network takes it; ``name`` is for errors."""
-        return checked_image(raw, self._reading("needed"), (name,))
+    def image(
+        self, raw: np.ndarray, *, name: str, spacing: Sequence[float] | None = None
+    ) -> np.ndarray:
+        """One raw image ``[*spatial c]`` as the network takes it; ``name`` is for errors.
+
+        ``spacing``, in mm along each axis, is needed by a ``grid`` that has one.
+        """
+        return seen(raw, spacing, self._reading("needed"), (name,))[0]
+
+    def case(
+        self, raw: np.ndarray, *, name: str, spacing: Sequence[float] | None = None
+    ) -> dict[str, Any]:
+        """One raw image as `cases` gives those of a split: without a label, normalised, placed."""
+        image, place = seen(raw, spacing, self._reading("needed"), (name,))
+        case = {"name": name, "raw": raw, "image": image}
+        return case if place is None else case | {"raw": image, "place": place}
+
+    @property
+    def expects(self) -> str:
+        """What an exported artifact expects of its images, in words, and does not do to them."""
+        said = self.normalize.scale
+        if self.grid is not None:
+            said += f", on the grid of data.grid={self.grid} (it brings none there)"
+        if self.prepare:
+            said += f", prepared as data.prepare={self.prepare} would (it does not)"
+        return said
 
     def fitted(self) -> "Data":
         """The data with an `Auto` that has seen the training split; else as they are."""
         if not isinstance(self.normalize, Auto) or self.normalize.fitted:
             return self
         self._refuse_impossible()
-        plain = dataclasses.replace(self, cache="none", normalize=Unit())
+        plain = dataclasses.replace(self, cache="none", normalize=Unit(), grid=None)
         cases = plain._open("train", plain._reading(self.labels))
         images = (cases[i]["image"] for i in some_of(self._numbers(len(cases))))
         return dataclasses.replace(self, normalize=self.normalize.fit(images))
@@ -137,6 +166,7 @@ class Data:
             points=points,
             weight_map=weight_map,
             labels=labels,
+            grid=self.grid,
         )
 
     def _open(self, split: str, reading: Reading) -> Decoded:
@@ -158,6 +188,9 @@ class Data:
             )
         if self.foreground and (self.patch is None or self.sampling == "grid"):
             raise UserError("data.foreground needs data.patch and data.sampling=random")
+        spacing = self.grid.spacing if self.grid else None
+        if spacing is not None and len(spacing) != rank:
+            raise UserError(f"data.grid.spacing={spacing}: needs {rank} numbers, the data's rank")
         if self.sampling == "grid" and self.patch is None:
             raise UserError("data.sampling=grid needs data.patch")
 

@@ -13,6 +13,7 @@ from jaxseg.ops.greatest import greatest
 from jaxseg.ops.local_response import local_response
 from jaxseg.ops.normalise import normalise
 from jaxseg.ops.pool import max_pool
+from jaxseg.ops.regrid import Regrid, regridded_labels, regridded_logits
 from jaxseg.ops.resample import resample
 from jaxseg.ops.resize import enlarge, resize
 from jaxseg.ops.shuffle import pixel_shuffle, pixel_unshuffle
@@ -21,6 +22,7 @@ from jaxseg.ops.unpool import max_pool_with_indices, max_unpool
 
 __all__ = [
     "How",
+    "Regrid",
     "Size",
     "Weighing",
     "activate",
@@ -47,6 +49,8 @@ __all__ = [
     "prelu",
     "product",
     "received",
+    "regridded_labels",
+    "regridded_logits",
     "resample",
     "resize",
     "spread",

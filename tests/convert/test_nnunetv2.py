@@ -10,7 +10,7 @@ import pytest
 
 from jaxseg import checkpoint, command, convert
 from jaxseg.convert.from_torch import counterpart
-from jaxseg.data import Unit, ZScore
+from jaxseg.data import CT, ByChannel, Grid, Unit, ZScore
 from jaxseg.errors import UserError
 from jaxseg.import_torch import import_torch, main
 from jaxseg.models import DynUNet
@@ -131,18 +131,34 @@ def test_a_slice_of_a_volume_is_turned_as_its_plane_is():
     assert across_y.axes == () and "across axis 1 of a volume" in across_y.notes[0]
 
 
+OF_CT = {"percentile_00_5": -90, "percentile_99_5": 310.5, "mean": 80.0, "std": 40.0, "max": 2}
+CUT = CT(low=-90.0, high=310.5, mean=80.0, deviation=40.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "normalize", "note"),
     [
-        ({}, ZScore(), "resampled to 3 x 0.8 x 0.75 mm"),
-        ({"normalization_schemes": ["RGBTo01Normalization"] * 3}, Unit(), "cropped to what is not"),
+        ({}, ZScore(), None),
+        ({"normalization_schemes": ["RGBTo01Normalization"] * 3}, Unit(), None),
+        ({"normalization_schemes": ["CTNormalization"]}, CUT, None),
+        (
+            {"normalization_schemes": ["CTNormalization", "ZScoreNormalization"]},
+            ByChannel((CUT, ZScore())),
+            None,
+        ),
+        ({"normalization_schemes": ["ZScoreNormalization", "CTNormalization"]}, None, "by CTNorm"),
         ({"use_mask_for_norm": [True]}, None, "ZScoreNormalization inside the body's mask"),
-        ({"normalization_schemes": ["CTNormalization"]}, None, "by CTNormalization there"),
+        ({"resampling_fn_data": "resample_torch_simple"}, ZScore(), "by resample_torch_simple"),
+        ({"resampling_fn_data_kwargs": {"order": 1}}, ZScore(), "with {'order': 1} there"),
+        ({"previous_stage": "3d_lowres"}, ZScore(), "the classes of the stage before"),
     ],
 )
 def test_what_was_done_to_images_is_done_or_said(changes, normalize, note):
-    images = built(planned(**changes)).images
-    assert images.normalize == normalize and any(note in said for said in images.notes)
+    plans = planned(**changes) | {"foreground_intensity_properties_per_channel": {"0": OF_CT}}
+    images = built(plans).images
+    assert images.grid == Grid(spacing=(0.75, 0.8, 3.0), crop=True)  # x y z of the file
+    assert images.normalize == normalize
+    assert (note is None) == (images.notes == ()) and (note or "") in str(images.notes)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +208,7 @@ def test_the_run_takes_volumes_as_a_nifti_has_them(tmp_path, capsys):
     words += ["--input", str(FOLDER / "checkpoint_final.pth"), "--workdir", str(tmp_path / "run")]
     main(words)
     said = capsys.readouterr().out
-    assert "model.axes=(2, 1, 0)" in said and "resampled to 3 x 0.8 x 0.75 mm" in said
+    assert "model.axes=(2, 1, 0)" in said and "data.grid=Grid(spacing=(0.75, 0.8, 3.0)" in said
     run = checkpoint.opened(tmp_path / "run")
     assert isinstance(run.model, DynUNet) and run.model.axes == (2, 1, 0)
     assert run.experiment.data.normalize == ZScore()
@@ -200,7 +216,8 @@ def test_the_run_takes_volumes_as_a_nifti_has_them(tmp_path, capsys):
 
     volume = image()[0, ..., 0]  # z y x
     (tmp_path / "in").mkdir()
-    nibabel.save(nibabel.Nifti1Image(volume.T, np.eye(4)), tmp_path / "in" / "a.nii.gz")
+    spaced = np.diag([0.75, 0.8, 3.0, 1])  # as planned, so that nothing is resampled
+    nibabel.save(nibabel.Nifti1Image(volume.T, spaced), tmp_path / "in" / "a.nii.gz")
     predict(["--workdir", str(tmp_path / "run"), "--input", str(tmp_path / "in"),
              "--output", str(tmp_path / "out")])  # fmt: skip
     mask = np.asarray(nibabel.load(next((tmp_path / "out").glob("a*.nii.gz"))).dataobj)

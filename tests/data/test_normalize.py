@@ -5,7 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxseg.data import Auto, Channels, Data, Normalize, Percentile, Range, Synthetic, Unit, ZScore
+from jaxseg.data import (
+    CT,
+    Auto,
+    ByChannel,
+    Channels,
+    Data,
+    Normalize,
+    Percentile,
+    Range,
+    Synthetic,
+    Unit,
+    ZScore,
+)
 from jaxseg.errors import UserError
 
 RANDOM = np.random.RandomState(0)
@@ -18,6 +30,9 @@ EVERY = [
     Percentile(),
     Percentile(low=10.0, high=80.0, clip=False),
     Channels(mean=(0.4, 0.5), deviation=(0.2, 0.3)),
+    CT(low=0.2, high=0.7, mean=0.45, deviation=0.2),
+    ByChannel((CT(low=0.1, high=0.6, mean=0.3, deviation=0.1), ZScore())),
+    ByChannel((Unit(), Percentile(low=5.0))),
     Auto(low=(0.1, 0.2), high=(0.7, 0.9), mean=(0.4, 0.5), deviation=(0.2, 0.3)),
 ]
 
@@ -111,12 +126,27 @@ def test_the_numbers_are_those_of_the_formulas():
     np.testing.assert_allclose(normalized(way, image).ravel(), [-2, -1.2, -0.4, 2], atol=1e-6)
 
 
+def test_ct_is_cut_and_scaled_and_channels_each_in_their_way():
+    ct = np.asarray([-2000, -100, 50, 900], "i2").reshape(2, 2, 1)
+    way = CT(low=-100.0, high=200.0, mean=50.0, deviation=25.0)
+    np.testing.assert_allclose(normalized(way, ct).ravel(), [-6, -6, 0, 6])
+    both = np.concatenate([ct, ct], -1)
+    found = normalized(ByChannel((way, ZScore())), both)
+    np.testing.assert_array_equal(found[..., :1], normalized(way, ct))
+    np.testing.assert_allclose(found[..., 1:], normalized(ZScore(), ct), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: Range(low=2.0, high=2.0), r"data.normalize.high=2.0: must be above low=2.0"),
         (lambda: Range(low=0.0, high=np.inf), r"data.normalize.high=inf: must be a finite number"),
         (lambda: Range(low=-np.inf, high=0.0), "data.normalize.low=-inf: must be a finite number"),
+        (lambda: CT(low=1.0, high=0.0, mean=0.0, deviation=1.0), "data.normalize.high=0.0: must"),
+        (lambda: CT(low=0.0, high=1.0, mean=0.0, deviation=0.0), "data.normalize.deviation=0.0"),
+        (lambda: CT(low=0.0, high=1.0, mean=np.nan, deviation=1.0), "data.normalize.mean=nan"),
+        (lambda: ByChannel(()), "data.normalize.ways=..: must be a way for each channel"),
+        (lambda: normalized(ByChannel((Unit(),)), FLOAT), "data.normalize.ways=.*: must be 2 ways"),
         (lambda: Percentile(low=-1.0), "data.normalize.low=-1.0: must be in"),
         (lambda: Channels(mean=(np.nan,), deviation=(1.0,)), "data.normalize.mean=.nan,.: must"),
         (lambda: Channels(mean=(0.0,), deviation=(np.inf,)), "data.normalize.deviation=.inf,.: mu"),

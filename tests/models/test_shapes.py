@@ -43,36 +43,36 @@ def test_every_network_has_a_row():
     assert set(CASES) == set(MODELS), "add the network's row to tests/models/cases.py"
 
 
+@functools.cache
+def known(model, size):
+    """Variables of the network as shapes, made in training; traced once for all tests."""
+    return traced(model, image(size), train=True)[1]
+
+
 @pytest.mark.usefixtures("unchecked")
 @every
 def test_logits_are_float32_of_the_images_size_and_parameters_the_same_at_any(model, case):
-    """Of any size and dtype; parameters do not depend on training either."""
-    _, known = traced(model, image(case.size), train=True)
-    assert {leaf.dtype for leaf in jax.tree.leaves(known)} == {jnp.dtype("float32")}
-    for size in (case.size, *case.sizes):
-        for one in (model, at_dtype(model, "bfloat16")):
-            prediction, variables = traced(one, image(size))
-            assert isinstance(prediction, Prediction)
-            assert prediction.logits.shape == (2, *output_size(model, size), CLASSES)
-            assert {leaf.dtype for leaf in jax.tree.leaves(prediction)} == {jnp.dtype("float32")}
-            assert variables == known
+    """Of any size, and at half precision; parameters do not depend on training either."""
+    wanted = known(model, case.size)
+    assert {leaf.dtype for leaf in jax.tree.leaves(wanted)} == {jnp.dtype("float32")}
+    every = [(model, size) for size in (case.size, *case.sizes)]
+    for one, size in (*every, (at_dtype(model, "bfloat16"), case.size)):
+        prediction, variables = traced(one, image(size))
+        assert isinstance(prediction, Prediction)
+        assert prediction.logits.shape == (2, *output_size(model, size), CLASSES)
+        assert {leaf.dtype for leaf in jax.tree.leaves(prediction)} == {jnp.dtype("float32")}
+        assert variables == wanted
 
 
+@pytest.mark.usefixtures("unchecked")
 @every
-def test_channels_and_classes_are_free(model, case):
-    other = model.clone(num_classes=21)
-    prediction, _ = traced(other, jax.ShapeDtypeStruct((1, *case.size, 1), jnp.float32))
-    assert prediction.logits.shape == (1, *output_size(other, case.size), 21)
-
-
-@every
-def test_a_volume_is_taken_as_an_image_is(model, case):
-    if case.volume is None:
-        pytest.skip("a network of images alone")
-    prediction, variables = traced(model, image(case.volume, batch=1))
-    assert prediction.logits.shape == (1, *output_size(model, case.volume), CLASSES)
+def test_channels_classes_and_rank_are_free(model, case):
+    """A volume is taken as an image is, where the network is not of images alone."""
+    other, size = model.clone(num_classes=21), case.volume or case.size
+    prediction, variables = traced(other, jax.ShapeDtypeStruct((1, *size, 1), jnp.float32))
+    assert prediction.logits.shape == (1, *output_size(other, size), 21)
     kernels = [leaf for leaf in jax.tree.leaves(variables["params"]) if leaf.ndim > 2]
-    assert kernels and {kernel.ndim for kernel in kernels} == {5}
+    assert kernels and {kernel.ndim for kernel in kernels} == {len(size) + 2}
 
 
 @every
@@ -94,7 +94,7 @@ def test_its_fields_are_plain_values(model, case):
 @pytest.mark.usefixtures("unchecked")
 @every
 def test_one_export_serves_every_size(model, case):
-    _, variables = traced(model, image(case.size))
+    variables = known(model, case.size)
     sizes = export.symbolic_shape(f"{case.exported}, {CHANNELS}")
     x = jax.ShapeDtypeStruct(sizes, jnp.float32)
     logits = jax.eval_shape(lambda v, x: model.apply(v, x, train=False).logits, variables, x)
