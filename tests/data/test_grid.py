@@ -1,6 +1,7 @@
 """The grid that a network sees, and the way back to a case's own."""
 
 import dataclasses
+from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -12,7 +13,7 @@ from scipy import ndimage
 from skimage.transform import resize
 
 from jaxseg import evaluate, predict
-from jaxseg.data import Data, Folder, Grid, Place, Unit, ZScore
+from jaxseg.data import CT, Data, Folder, Grid, Place, Unit, ZScore
 from jaxseg.errors import UserError
 from jaxseg.experiment import Evaluation, Experiment, check
 from jaxseg.export import export
@@ -166,6 +167,34 @@ def test_training_sees_the_grid_and_scores_the_case(tmp_path):
             np.testing.assert_allclose(
                 case["place"].size, inside * np.array(spacing) / 1.5, atol=0.51
             )
+
+
+# --- nnU-Net's own code -------------------------------------------------------------------------
+
+KNOWN = np.load(Path(__file__).parent.parent / "golden" / "grid.npz")  # golden/make_grid.py
+NNUNET = {
+    "isotropic": ((0.8, 0.9, 1.1), (1.0, 1.0, 1.0)),
+    "slices": ((0.7, 0.75, 3.6), (0.8, 0.9, 3.0)),
+    "ct": ((0.7, 0.75, 3.6), (1.8, 0.9, 1.2)),
+    "coarse": ((0.5, 0.5, 0.5), (0.9, 1.1, 1.3)),
+}
+
+
+@pytest.mark.parametrize("name", NNUNET)
+def test_images_and_labels_are_those_of_nnunet(name):
+    """Cropped, normalised, resampled, and logits brought back, voxel for voxel."""
+    spacing, target = NNUNET[name]
+    way = CT(low=0.05, high=0.9, mean=0.3, deviation=0.2) if name == "ct" else ZScore()
+    data = Data(VOLUMES, normalize=way, grid=Grid(spacing=target, crop=True))
+    case = data.case(KNOWN["volume"][..., None], name=name, spacing=spacing)
+    np.testing.assert_allclose(case["image"][..., 0], KNOWN[f"{name}_image"], atol=5e-6)
+    place, labels = case["place"], KNOWN[f"{name}_labels"]
+    fields = (place.size, place.start, place.stop, place.apart)
+    rows = [np.asarray([field], np.int32) for field in fields]
+    onto = Regrid(*rows, np.ones((1, *place.shape), bool))
+    found = jax.jit(regridded_labels)(KNOWN[f"{name}_logits"][None], onto)
+    assert len(np.unique(labels)) > 1
+    np.testing.assert_array_equal(found[0], labels)
 
 
 # --- resampling, against scikit-image and scipy ---------------------------------------------------
