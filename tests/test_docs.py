@@ -46,7 +46,7 @@ def test_a_network_from_outside_the_package_passes_the_contract(fcu, monkeypatch
     model = models.create("fcu", num_classes=3, **case.fields)
     for check in (
         test_shapes.test_logits_are_float32_of_the_images_size_and_parameters_the_same_at_any,
-        test_shapes.test_a_volume_is_taken_as_an_image_is,
+        test_shapes.test_channels_classes_and_rank_are_free,
         test_shapes.test_it_says_its_stride_and_its_paper,
         test_shapes.test_one_export_serves_every_size,
         test_numbers.test_a_network_keeps_the_contract_in_numbers,
