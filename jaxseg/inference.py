@@ -3,7 +3,8 @@
 An image is cut into overlapping windows, the logits of the windows are averaged with weights that
 fall towards the window's edge, and the label map is the argmax. Everything on the device is one
 jitted function whose memory is bounded: the sum of weighted logits lies in the carry of a loop,
-and `window_batch` windows of each image pass through the network at once.
+and `window_batch` windows of each image pass through the network at once. Where labels alone are
+wanted of a large image, the carry is a slab of it (`label_map`).
 
 What is averaged: **logits over windows** (as nnU-Net v2 and MONAI do, Isensee et al. 2021,
 https://github.com/MIC-DKFZ/nnUNet), **probabilities over flips** and over samples of dropout (the
@@ -18,8 +19,8 @@ once, and every distinct size compiles.
 import functools
 import itertools
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,41 +65,34 @@ def windowed(
     side = dict(side or {})
     if tiles.window is None:
         return _forward(model, variables, tiles, image, side)
-    rank = image.ndim - 2
-    window = window_of(tiles, rank)
-    tile = output_size(model, window)
-    b, *padded, _ = image.shape
-    room = [n - w + t for n, w, t in zip(padded, window, tile, strict=True)]
-    # The floor of the product, which rounding puts just below a whole number: 20 * (1 - 0.8).
-    stride = [max(1, math.floor(t * (1 - tiles.overlap) + 1e-6)) for t in tile]
-    most = math.prod(-(-(n - t) // s) + 1 for n, t, s in zip(room, tile, stride, strict=True))
+    grid, b = _Grid.of(model, image, tiles), len(image)
+    most = math.prod(grid.most)
     together = min(tiles.window_batch, most)
-    profiles = [window_profile(t, tiles.weighting) for t in tile]
-    weight = functools.reduce(np.multiply.outer, profiles)[..., None]
-    starts = functools.partial(window_starts, size=size, tile=tile, stride=stride)
-    side = {name: jnp.repeat(rows, together, axis=0) for name, rows in side.items()}
+    starts = functools.partial(window_starts, size=size, tile=grid.tile, stride=grid.stride)
+    logits = _weighted(model, variables, tiles, image, grid, side)
 
     def body(step: Array, total: Array) -> Array:
         start, active = starts(step * together + jnp.arange(together))  # [b n rank], [b n]
-        x = jax.vmap(jax.vmap(functools.partial(_cut, window=window), (None, 0)))(image, start)
-        x = x.reshape(b * together, *window, image.shape[-1])
-        y = _forward(model, variables, tiles, x, side)
-        y = y.reshape(b, together, *tile, -1) * weight.reshape(1, 1, *weight.shape)
-        y = jnp.where(active.reshape(b, together, *(1,) * (rank + 1)), y, 0)
+        y = logits(start, active)
         for n in range(together):
             total = jax.vmap(_add)(total, y[:, n], start[:, n])
         return total
 
-    steps = -(-jnp.max(jnp.prod(window_counts(size, tile, stride), axis=-1)) // together)
-    zero = jnp.zeros((b, *room, model.num_classes), jnp.float32)
+    counts = window_counts(size, grid.tile, grid.stride)
+    steps = -(-jnp.max(jnp.prod(counts, axis=-1)) // together)
+    zero = jnp.zeros((b, *grid.room, model.num_classes), jnp.float32)
     total = jax.lax.fori_loop(0, steps, body, zero)
     # The grid of windows is a product of axes, so its sum of weights is a product of vectors.
-    for axis, profile in enumerate(profiles):
-        cover = window_cover(size[:, axis], profile, stride[axis], room[axis])
-        shape = [b, *(1,) * (rank + 1)]
-        shape[1 + axis] = room[axis]
+    for axis, profile in enumerate(grid.profiles):
+        cover = window_cover(size[:, axis], profile, grid.stride[axis], grid.room[axis])
+        shape = [b, *(1,) * (image.ndim - 1)]
+        shape[1 + axis] = grid.room[axis]
         total = total / cover.reshape(shape)
     return total
+
+
+SWEPT_FROM = 2**28
+"""Merged logits, a row, from which label maps are found slab by slab: 1 GiB of them."""
 
 
 def label_map(
@@ -107,9 +101,118 @@ def label_map(
     image: Float[Array, "b *padded c"],
     size: Int[Array, "b rank"],
     tiles: Tiles,
+    side: Mapping[str, Array] | None = None,
 ) -> Int[Array, " b *bucket"]:
-    """Argmax of `windowed`; pure, to go into the caller's jit beside `Confusion.of`."""
-    return jnp.argmax(windowed(model, variables, image, size, tiles), axis=-1).astype(jnp.int32)
+    """Argmax of `windowed`; pure, to go into the caller's jit beside `Confusion.of`.
+
+    Of large images the logits of one row of windows are kept at a time, so that memory does not
+    grow with the classes times the volume.
+    """
+    if tiles.window is not None:
+        room = _Grid.of(model, image, tiles).room
+        if math.prod(room) * model.num_classes >= SWEPT_FROM:
+            return _swept(model, variables, image, size, tiles, dict(side or {}))
+    merged = windowed(model, variables, image, size, tiles, side)
+    return jnp.argmax(merged, axis=-1).astype(jnp.int32)
+
+
+def _swept(
+    model: Any,
+    variables: Any,
+    image: Float[Array, "b *padded c"],
+    size: Int[Array, "b rank"],
+    tiles: Tiles,
+    side: Mapping[str, Array],
+) -> Int[Array, " b *bucket"]:
+    """The label map, one row of windows along the first axis after another.
+
+    A slab as deep as a window holds the sums of what the rows have in common; pixel i of the first
+    axis lies at i modulo its depth. The classes of a slab are written where it lies, also of pixels
+    that the next row changes, which writes them again. Sums of weights are positive and the same
+    for all classes, so the argmax needs no division.
+    """
+    grid, b = _Grid.of(model, image, tiles), len(image)
+    depth, tile, stride = grid.tile[0], grid.tile[1:], grid.stride[1:]
+    most = math.prod(grid.most[1:])
+    steps = -(-most // tiles.window_batch)
+    together = -(-most // steps)  # as many each time
+    counts = window_counts(size, grid.tile, grid.stride)
+    starts = functools.partial(window_starts, size=size[:, 1:], tile=tile, stride=stride)
+    logits = _weighted(model, variables, tiles, image, grid, side)
+    last = jnp.maximum(size[:, 0] - depth, 0)
+    roll = jax.vmap(functools.partial(jnp.roll, axis=0))
+
+    def body(row: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+        labels, slab = found
+        here, there = (jnp.minimum(n * grid.stride[0], last) for n in (row, row + 1))
+        turn = here % depth
+
+        def some(step: Array, slab: Array) -> Array:
+            across, active = starts(step * together + jnp.arange(together))
+            first = jnp.broadcast_to(here[:, None, None], (b, together, 1))
+            y = logits(jnp.concatenate([first, across], -1), active & (row < counts[:, :1]))
+            flat = jnp.concatenate([0 * first, across], -1)
+            for n in range(together):
+                slab = jax.vmap(_add)(slab, roll(y[:, n], turn), flat[:, n])
+            return slab
+
+        windows = jnp.max(jnp.prod(counts[:, 1:], axis=-1))
+        slab = jax.lax.fori_loop(0, -(-windows // together), some, slab)
+        classes = roll(jnp.argmax(slab, axis=-1).astype(jnp.int32), -turn)
+        labels = jax.vmap(_put)(labels, classes, here)
+        passed = (jnp.arange(depth)[None] - turn[:, None]) % depth < (there - here)[:, None]
+        passed = passed.reshape(b, depth, *(1,) * len(tile), 1)
+        return labels, jnp.where(passed, 0, slab)
+
+    slab = jnp.zeros((b, depth, *grid.room[1:], model.num_classes), jnp.float32)
+    labels = jnp.zeros((b, *grid.room), jnp.int32)
+    return jax.lax.fori_loop(0, jnp.max(counts[:, 0]), body, (labels, slab))[0]
+
+
+class _Grid(NamedTuple):
+    """How windows lie in images of one padded size: all of it static."""
+
+    window: Spatial
+    tile: Spatial
+    """Size of a window's logits."""
+    room: Spatial
+    """Size of the merged logits."""
+    stride: list[int]
+    most: Spatial
+    """Windows along each axis of the largest image."""
+    profiles: list[np.ndarray]
+
+    @classmethod
+    def of(cls, model: Any, image: Array, tiles: Tiles) -> "_Grid":
+        window = window_of(tiles, image.ndim - 2)
+        tile = output_size(model, window)
+        padded = image.shape[1:-1]
+        room = tuple(n - w + t for n, w, t in zip(padded, window, tile, strict=True))
+        # The floor of the product, which rounding puts just below a whole number: 20 * (1 - 0.8).
+        stride = [max(1, math.floor(t * (1 - tiles.overlap) + 1e-6)) for t in tile]
+        most = tuple(-(-(n - t) // s) + 1 for n, t, s in zip(room, tile, stride, strict=True))
+        return cls(
+            window, tile, room, stride, most, [window_profile(t, tiles.weighting) for t in tile]
+        )
+
+
+def _weighted(
+    model: Any, variables: Any, tiles: Tiles, image: Array, grid: _Grid, side: Mapping[str, Array]
+) -> Callable[[Array, Array], Array]:
+    """Weighted logits ``[b n *tile k]`` of windows from ``[b n rank]`` on, 0 where not active."""
+    weight = functools.reduce(np.multiply.outer, grid.profiles)[..., None]
+    cut = functools.partial(_cut, window=grid.window)
+
+    def logits(start: Array, active: Array) -> Array:
+        b, n, rank = start.shape
+        x = jax.vmap(jax.vmap(cut, (None, 0)))(image, start)
+        x = x.reshape(b * n, *grid.window, image.shape[-1])
+        rows = {name: jnp.repeat(value, n, axis=0) for name, value in side.items()}
+        y = _forward(model, variables, tiles, x, rows)
+        y = y.reshape(b, n, *grid.tile, -1) * weight.reshape(1, 1, *weight.shape)
+        return jnp.where(active.reshape(b, n, *(1,) * (rank + 1)), y, 0)
+
+    return logits
 
 
 def whole_logits(
@@ -161,6 +264,10 @@ def _forward(
 
 def _cut(image: Array, start: Array, *, window: Spatial) -> Array:
     return jax.lax.dynamic_slice(image, (*start, 0), (*window, image.shape[-1]))
+
+
+def _put(total: Array, part: Array, first: Array) -> Array:
+    return jax.lax.dynamic_update_slice(total, part, (first, *(0,) * (part.ndim - 1)))
 
 
 def _add(total: Array, tile: Array, start: Array) -> Array:

@@ -27,6 +27,9 @@ from jaxseg.types import BATCH_FIELDS, IGNORE
 Gives = tuple[Literal["labels", "probabilities", "confusion", "calibration", "loss"], ...]
 """What is wanted of a prediction: what is not leaves no device."""
 
+MAPS = frozenset(("probabilities", "calibration", "loss"))
+"""What needs the logits of all classes at every pixel; without them memory does not grow so."""
+
 Case = Mapping[str, Any]
 """A case as `jaxseg.data.Cases` gives it: normalised and raw image, label if any, place, ..."""
 
@@ -113,31 +116,41 @@ class Segment:
         self, model: Any, variables: Any, rows: Mapping[str, jax.Array], gives: Gives
     ) -> dict[str, Any]:
         """What is wanted among labels, probabilities and counts."""
-        side = {name: rows[name] for name in _side(model) if name in rows}
-        logits = inference.windowed(
-            model, variables, rows["image"], rows["size"], self.tiles, side=side
-        )
-        if self.crf is not None:
-            logits = self.crf(logits, rows["colours"], _inside(rows["size"], logits.shape[1:-1]))
-        k, onto = logits.shape[-1], _onto(rows)
-        if onto is not None and not {"probabilities", "calibration", "loss"} & set(gives):
-            labels = regridded_labels(logits, onto)
-        else:
-            logits = logits if onto is None else regridded_logits(logits, onto)
-            labels = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        labels, logits = self._predicted(model, variables, rows, MAPS.isdisjoint(gives))
         given: dict[str, Any] = {}
         if "labels" in gives:
             given["labels"] = labels
+        if "confusion" in gives:
+            k, valid = model.num_classes, rows.get("valid")
+            given["confusion"] = Confusion.each(labels, rows["label"], k, valid=valid)
+        if logits is None:
+            return given
         if "probabilities" in gives:
             given["probabilities"] = jax.nn.softmax(logits)
-        if "confusion" in gives:
-            valid = rows.get("valid")
-            given["confusion"] = Confusion.each(labels, rows["label"], k, valid=valid)
         if "calibration" in gives:
             given["calibration"] = jax.vmap(_calibration)(jax.nn.softmax(logits), rows["label"])
         if "loss" in gives and self.criterion is not None:
             given["loss"] = self.criterion(logits, rows["label"])
         return given
+
+    def _predicted(
+        self, model: Any, variables: Any, rows: Mapping[str, jax.Array], alone: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Labels and, unless labels ``alone`` are wanted, logits, in the cases' own grids."""
+        side = {name: rows[name] for name in _side(model) if name in rows}
+        what = model, variables, rows["image"], rows["size"], self.tiles, side
+        onto = _onto(rows)
+        if alone and onto is None and self.crf is None:
+            return inference.label_map(*what), None
+        logits = inference.windowed(*what)
+        if alone and onto is not None:
+            return regridded_labels(logits, onto), None
+        if onto is not None:
+            logits = regridded_logits(logits, onto)
+        elif self.crf is not None:
+            inside = _inside(rows["size"], logits.shape[1:-1])
+            logits = self.crf(logits, rows["colours"], inside)
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32), logits
 
     def result(self, given: Mapping[str, Any], case: Case) -> CaseResult:
         """The result, cropped to the size of the case."""

@@ -1,5 +1,6 @@
 """Sliding windows, valid tiles, flips, buckets: merged equals whole, compiled once."""
 
+import functools
 import itertools
 
 import flax.linen as nn
@@ -357,3 +358,46 @@ def test_a_window_of_another_rank_and_an_image_of_integers_are_refused():
         inference.segment(model, variables, picture(8, 8, 1), window=(4, 4, 4))
     with pytest.raises(UserError, match="uint8"):
         inference.segment(model, variables, np.zeros((8, 8, 1), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("model", "shapes", "tiles"),
+    [
+        (Same(), [(40, 21), (17, 30), (9, 5)], Tiles((8, 8), 0.5, window_batch=4)),
+        (Same(), [(31, 12), (32, 12)], Tiles((8, 6), 0.3, window_batch=3)),
+        (Valid(), [(29, 20)], Tiles((12, 12), 0.7)),
+        (Same(), [(21, 9, 14), (12, 16, 8)], Tiles((8, 8, 8), 0.4, window_batch=3)),
+        (Same(), [(30, 16)], Tiles((8, 8), 0.0, tta=True)),
+    ],
+)
+def test_labels_found_slab_by_slab_are_those_of_the_merged_logits(
+    model, shapes, tiles, monkeypatch
+):
+    """Images of several sizes in one batch, overlaps that do not divide the window."""
+    _, variables = made(model, len(shapes[0]))
+    padded, _, sizes = zip(
+        *[pad_case(model, picture(*shape, 1), tiles=tiles) for shape in shapes], strict=True
+    )
+    room = np.max([image.shape for image in padded], 0)
+    rows = jnp.stack([np.pad(x, [(0, n) for n in room - x.shape]) for x in padded])
+    run = functools.partial(inference.label_map, model, tiles=tiles)
+    want = run(variables, rows, jnp.stack(sizes))
+    monkeypatch.setattr(inference, "SWEPT_FROM", 0)
+    found = jax.jit(lambda v, x, n: run(v, x, n))(variables, rows, jnp.stack(sizes))
+    assert found.shape == want.shape and found.dtype == want.dtype
+    for number, size in enumerate(sizes):
+        inside = (number, *(slice(n) for n in size))
+        np.testing.assert_array_equal(found[inside], want[inside])
+    assert want.min() == 0 < want.max()
+
+
+def test_memory_of_a_label_map_does_not_grow_with_the_classes():
+    """A volume of 512 voxels a side: labels and slab, not 16 logits a voxel (8 GiB)."""
+    tiles = Tiles((32, 64, 64), window_batch=1)
+    image = jax.ShapeDtypeStruct((1, 512, 512, 512, 1), jnp.float32)
+    size = jax.ShapeDtypeStruct((1, 3), jnp.int32)
+    _, variables = made(Pointwise(16), 3)
+    run = jax.jit(lambda v, x, n: inference.label_map(Pointwise(16), v, x, n, tiles))
+    memory = run.lower(variables, image, size).compile().memory_analysis()
+    slab, labels = 32 * 512**2 * 16 * 4, 512**3 * 4
+    assert memory.temp_size_in_bytes < 2 * slab + labels + 2**28
