@@ -24,6 +24,7 @@ from benchmarks import (  # noqa: E402
     models,
     operations,
     pruning,
+    reversible,
     scaling,
     timing,
 )
@@ -427,3 +428,13 @@ def test_the_levels_of_pruning_are_trained_together_and_alone(preset):
     assert whole.recipe.supervision.weights == (1.0,) * heads
     assert (alone.recipe.model.level, alone.recipe.model.mode) == (2, "single")
     assert alone.recipe.model.clone(level=None, mode="supervised") == whole.recipe.model
+
+
+# --- reversible blocks ----------------------------------------------------------------------------
+
+
+def test_a_step_that_computes_activations_again_keeps_less(printed):
+    reversible.main(["--preset", "smoke", "--blocks", "1"])
+    again, kept = printed()
+    assert (again["backward"], kept["backward"]) == ("recompute", "keep")
+    assert again["temporaries_mib"] < kept["temporaries_mib"] and again["gmacs"] == kept["gmacs"]

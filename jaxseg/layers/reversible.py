@@ -6,7 +6,7 @@ Segmentation, Brügger et al. 2019, https://arxiv.org/abs/1906.06148.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -20,6 +20,9 @@ from jaxseg.layers.norm import Kind, Norm
 from jaxseg.ops import Size
 
 Halves = tuple[Float[Array, "b *s c"], Float[Array, "b *s c"]]
+Backward = Literal["recompute", "keep"]
+"""What a backward pass does for activations inside a sequence."""
+
 Apply = Callable[[Any, Any, Array], tuple[Array, Any]]
 """A branch: variables, dropout key or None, input -> output and updated variables."""
 
@@ -51,14 +54,17 @@ class ReversibleSequence(nn.Module):
     the forward one is the last output alone: memory does not grow with ``blocks``. It runs each
     branch once more instead.
 
+    ``backward="keep"`` is the same function, differentiated by JAX: it keeps all activations.
+
     The halves are float32 between branches whatever x is (each branch computes in x's dtype): in
     bf16, inputs computed from outputs would be off by a rounding of bf16 a block. Running moments
     move once; dropout draws the same in both passes. Forward-mode derivatives (``jax.jvp``) are
-    not defined.
+    not defined, but of ``"keep"``.
     """
 
     branch: nn.Module = PreactivatedConv()
     blocks: int = 1
+    backward: Backward = "recompute"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s c"]:
@@ -71,7 +77,8 @@ class ReversibleSequence(nn.Module):
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         first, second = jnp.split(wide, 2, axis=-1)
         names = [f"block{i}_{role}" for i in range(self.blocks) for role in "fg"]
-        through = self._plain if self.is_initializing() else self._reversible
+        plain = self.is_initializing() or self.backward == "keep"
+        through = self._plain if plain else self._reversible
         halves = through(names, (first, second), x.dtype, train=train)
         return jnp.concatenate(halves, axis=-1).astype(x.dtype)
 
@@ -135,23 +142,26 @@ def _remember(apply: Apply, variables: list, keys: list, halves: Halves):
 
 
 def _backward(apply: Apply, remembered: tuple, cotangents: tuple) -> tuple:
-    """Equation 8 and algorithm 1, from the last branch to the first."""
-    variables, keys, (near, far) = remembered
-    (d_near, d_far), _ = cotangents  # of running moments nobody takes a gradient
-    gradients = []
-    for of_branch, key in zip(reversed(variables), reversed(keys), strict=True):
-        # Without a barrier XLA may compute all inputs first, and keep what each pass needs.
-        near, far, d_near, d_far = jax.lax.optimization_barrier((near, far, d_near, d_far))
+    """Equation 8 and algorithm 1, from the last branch to the first, in a loop.
 
-        def branch(of_branch, x, key=key):
-            return apply(of_branch, key, x)[0]
+    Written out, XLA leaves the kernels' gradients for last and keeps the maps that each is made of;
+    on CPU it heeds no barrier.
+    """
+    variables, keys, halves = remembered
 
-        y, pull = jax.vjp(branch, of_branch, near)
-        of_variables, of_input = pull(d_far)
-        near, far = far - y, near
-        d_near, d_far = d_far, d_near + of_input
-        gradients.append(of_variables)
-    return gradients[::-1], None, (d_near, d_far)
+    def undo(maps: tuple, of_branch: tuple) -> tuple[tuple, Any]:
+        (near, far), (d_near, d_far) = maps
+        own, key = of_branch
+        y, pull = jax.vjp(lambda own, x: apply(own, key, x)[0], own, near)
+        to_own, to_input = pull(d_far)
+        return ((far - y, near), (d_far, d_near + to_input)), to_own
+
+    branches = list(zip(variables, keys, strict=True))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *branches)
+    maps = (halves, cotangents[0])  # of running moments nobody takes a gradient
+    (_, d_halves), found = jax.lax.scan(undo, maps, stacked, len(branches), reverse=True)
+    gradients = [jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in range(len(branches))]
+    return gradients, None, d_halves
 
 
 _sequence.defvjp(_remember, _backward)

@@ -53,6 +53,7 @@ from jaxseg.models.pan import PAN
 from jaxseg.models.pspnet import PSPNet
 from jaxseg.models.r2unet import R2UNet
 from jaxseg.models.refinenet import RefineNet
+from jaxseg.models.reversible_unet import ReversibleUNet
 from jaxseg.models.scse_unet import SCSEUNet
 from jaxseg.models.segformer import SegFormer
 from jaxseg.models.segnet import SegNet
@@ -120,6 +121,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "r2unet": R2UNet,
     "r2_attention_unet": functools.partial(R2UNet, gates="attention"),
     "refinenet": RefineNet,
+    "reversible_unet": ReversibleUNet,
     "scse_unet": SCSEUNet,
     "segformer": SegFormer,
     "unet": UNet,

@@ -190,6 +190,7 @@ CASES: dict[str, Case] = {
     "r2unet": Case({"widths": (4, 6), "steps": 1}),
     "r2_attention_unet": Case({"widths": (4, 6), "steps": 1, "kernels": "shared"}),
     "refinenet": Case({"widths": (5, 4, 4), "links": 2, "units": (1, 1)}, encoders=PLAIN),
+    "reversible_unet": Case({"widths": (4, 8)}),
     "scse_unet": Case({"widths": (4, 6)}),
     "segformer": Case({"width": 6}, encoders=PLAIN),
     "unet": Case(encoders=WIDTHS),
