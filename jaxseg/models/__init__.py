@@ -59,6 +59,7 @@ from jaxseg.models.segformer import SegFormer
 from jaxseg.models.segnet import SegNet
 from jaxseg.models.segnet_basic import SegNetBasic
 from jaxseg.models.unet import UNet
+from jaxseg.models.unet_3d import UNet3D
 from jaxseg.models.unet_3plus import UNet3Plus
 from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
@@ -126,6 +127,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "segformer": SegFormer,
     "unet": UNet,
     "unet_2015": UNet2015,
+    "unet_3d": UNet3D,
     "unet_3plus": UNet3Plus,
     "unet_ensemble": functools.partial(UNetPlusPlus, skips="encoder", mode="ensemble"),
     "unet_multi_output": UNetMultiOutput,

@@ -47,35 +47,7 @@ class UNet2015(nn.Module):
 
     def output_size(self, spatial: tuple[int, ...]) -> tuple[int, ...]:
         """Size of the logits, centred in the image; UserError where the image does not fit."""
-        misfits = [n for n in spatial if self._logits_of(n) is None]
-        if misfits:
-            near = sorted({m for n in misfits for m in self._nearest(n)})
-            size, near = " x ".join(map(str, spatial)), ", ".join(map(str, near))
-            raise UserError(
-                f"unet_2015: an image of {size} does not fit its valid convolutions; nearest sizes "
-                f"of an axis that do: {near} (pad or crop)"
-            )
-        return tuple(n - self._margin for n in spatial)
-
-    @property
-    def _margin(self) -> int:
-        """Pixels that the convolutions take off; at level l each takes ``2 * 2**l``."""
-        stride = self.stride
-        return 4 * stride + 2 * sum(4 * 2**level for level in range(len(self.widths) - 1))
-
-    def _logits_of(self, n: int) -> int | None:
-        size = n
-        for _ in self.widths[1:]:
-            if size - 4 <= 0 or size % 2:
-                return None
-            size = (size - 4) // 2
-        return n - self._margin if size > 4 and n > self._margin else None
-
-    def _nearest(self, n: int) -> list[int]:
-        """The largest size that fits up to n, and the smallest from n on."""
-        fit = range(self._margin + 1, max(n, self._margin) + 2 * self.stride + 1)
-        fit = [m for m in fit if self._logits_of(m) is not None]
-        return [m for m in fit if m <= n][-1:] + [m for m in fit if m >= n][:1]
+        return valid_size("unet_2015", len(self.widths), spatial)
 
     @nn.compact
     def __call__(self, image: Float[Array | np.ndarray, "b *s c"], *, train: bool) -> Prediction:
@@ -105,3 +77,47 @@ class UNet2015(nn.Module):
             conv = Conv(width, padding=0, name=f"{place}_conv{i}")
             x = nn.relu(conv(x))
         return x
+
+
+# --- sizes of valid convolutions ------------------------------------------------------------------
+
+
+def valid_size(
+    name: str, levels: int, spatial: tuple[int, ...], other: str = ""
+) -> tuple[int, ...]:
+    """Size of what is left of an image by two valid 3x3 a level, with poolings by 2 between.
+
+    UserError where a map that is pooled has an odd size, or nothing is left; ``other`` ends the
+    sentence of what else could be done.
+    """
+    misfits = [n for n in spatial if not _fits(levels, n)]
+    if misfits:
+        near = sorted({m for n in misfits for m in _nearest(levels, n)})
+        size, near = " x ".join(map(str, spatial)), ", ".join(map(str, near))
+        raise UserError(
+            f"{name}: an image of {size} does not fit its valid convolutions; nearest sizes "
+            f"of an axis that do: {near} (pad or crop{other})"
+        )
+    return tuple(n - _margin(levels) for n in spatial)
+
+
+def _margin(levels: int) -> int:
+    """Pixels that the convolutions take off; at level l each takes ``2 * 2**l``."""
+    return 4 * 2 ** (levels - 1) + 2 * sum(4 * 2**level for level in range(levels - 1))
+
+
+def _fits(levels: int, n: int) -> bool:
+    size = n
+    for _ in range(levels - 1):
+        if size - 4 <= 0 or size % 2:
+            return False
+        size = (size - 4) // 2
+    return size > 4 and n > _margin(levels)
+
+
+def _nearest(levels: int, n: int) -> list[int]:
+    """The largest size that fits up to n, and the smallest from n on."""
+    margin = _margin(levels)
+    fit = range(margin + 1, max(n, margin) + 2 * 2 ** (levels - 1) + 1)
+    fit = [m for m in fit if _fits(levels, m)]
+    return [m for m in fit if m <= n][-1:] + [m for m in fit if m >= n][:1]

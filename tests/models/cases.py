@@ -201,6 +201,7 @@ CASES: dict[str, Case] = {
         volume=(44, 44, 48),
         exported="b, 4*h + 40, 4*w + 40",
     ),
+    "unet_3d": Case({"width": 3, "levels": 2, "use_bias": False}),
     "unet_3plus": Case({"widths": (4, 6), "branch_width": 3}),
     "unet_ensemble": Case({"encoder": Plain((4, 6)), "width": 4}),
     "unet_multi_output": Case(encoders=dict(reversed(WIDTHS.items()))),
