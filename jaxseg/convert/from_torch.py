@@ -39,7 +39,7 @@ def from_torch(
     """The network that computes what ``library``'s ``arch(**kwargs)`` does, with its weights.
 
     ``state_dict`` are arrays by PyTorch's keys (`jaxseg.convert.read` gives them). Every key is
-    used but ``num_batches_tracked``, of which no output depends; numbers become float32.
+    used but ``num_batches_tracked`` and others of which no output depends; numbers become float32.
 
     UserError where library, arch or an argument is unknown, where nothing here computes what an
     argument asks for, and, all in one line, for keys that are missing, not expected, of another
@@ -49,6 +49,7 @@ def from_torch(
     shapes = shapes_of(made.model, made.channels, made.rank)
     try:
         variables = filled(shapes, state_dict, names_of(made.model, library))
+        _check_tables(constants_of(made.model, library, variables), state_dict)
     except UserError as error:
         raise UserError(f"{library} {arch}: {error}") from error
     return made.model, variables
@@ -80,9 +81,25 @@ def to_torch(
     for name in tried:
         state_dict, missing = emptied(variables, names_of(model, name))
         if not missing:
-            return state_dict
+            return state_dict | constants_of(model, name, variables)
         lacking.append(f"{name} has no key for {'/'.join(missing[0])}")
     raise UserError(f"{of}: no PyTorch library's names fit ({'; '.join(lacking) or 'none known'})")
+
+
+def constants_of(
+    model: nn.Module, library: str, variables: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """What every such network of the library has in its ``state_dict`` beside its weights."""
+    known = getattr(model, "constants", None)
+    return known(library.split(".")[0], variables) if known else {}
+
+
+def _check_tables(constants: Mapping[str, np.ndarray], state_dict: Mapping[str, Any]) -> None:
+    """Refuse indices by which the peer would read its weights in another order than ours."""
+    for key, value in constants.items():
+        table = np.issubdtype(value.dtype, np.integer) and key in state_dict
+        if table and not np.array_equal(np.asarray(state_dict[key]), value):
+            raise UserError(f"{key} holds other numbers than those that ours computes by")
 
 
 def _builder(library: str, arch: str) -> Builder:

@@ -4,15 +4,25 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from jaxseg.convert.adn import Layer, adn
 from jaxseg.convert.built import Builder, Built, same
 from jaxseg.errors import require
-from jaxseg.models import AttentionUNet, BasicUNet, BasicUNetPlusPlus, MonaiDynUNet, MonaiUNet
+from jaxseg.models import (
+    UNETR,
+    AttentionUNet,
+    BasicUNet,
+    BasicUNetPlusPlus,
+    MonaiDynUNet,
+    MonaiUNet,
+    SwinUNETR,
+)
+from jaxseg.models.swin_unetr import Merging
 from jaxseg.ops import Size
 
 LEAKY = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
+LEAKY_OF_DYNUNET = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
 AFFINE = ("instance", {"affine": True})
 
 
@@ -133,7 +143,7 @@ def dynunet(
     filters: Sequence[int] | None = None,
     dropout: Any = None,
     norm_name: Layer = AFFINE,
-    act_name: Layer = ("leakyrelu", {"inplace": True, "negative_slope": 0.01}),
+    act_name: Layer = LEAKY_OF_DYNUNET,
     deep_supervision: bool = False,
     deep_supr_num: int = 1,
     res_block: bool = False,
@@ -164,6 +174,101 @@ def dynunet(
     return _built(model, in_channels, spatial_dims)
 
 
+def unetr(
+    *,
+    in_channels: int,
+    out_channels: int,
+    img_size: Any,
+    feature_size: int = 16,
+    hidden_size: int = 768,
+    mlp_dim: int = 3072,
+    num_heads: int = 12,
+    proj_type: str = "conv",
+    norm_name: Layer = "instance",
+    conv_block: bool = True,
+    res_block: bool = True,
+    dropout_rate: float = 0.0,
+    spatial_dims: int = 3,
+    qkv_bias: bool = False,
+    save_attn: bool = False,
+) -> Built:
+    """``UNETR``; what ``save_attn`` keeps is read out by `jaxseg.attention`."""
+    del save_attn
+    same("proj_type", proj_type, "conv", "perceptron")
+    model = UNETR(
+        out_channels,
+        size=_size(img_size),
+        width=feature_size,
+        hidden_width=hidden_size,
+        mlp_width=mlp_dim or hidden_size,
+        heads=num_heads,
+        block="residual" if res_block else "plain",
+        enlarge="convolved" if conv_block else "plain",
+        after=adn(LEAKY_OF_DYNUNET, norm_name, None, "DNA"),
+        qkv_bias=qkv_bias,
+        dropout=dropout_rate,
+        embedding="perceptron" if proj_type == "perceptron" else "conv",
+    )
+    return _built(model, in_channels, spatial_dims)
+
+
+def swin_unetr(
+    *,
+    in_channels: int,
+    out_channels: int,
+    img_size: Any = None,
+    patch_size: int = 2,
+    depths: Sequence[int] = (2, 2, 2, 2),
+    num_heads: Sequence[int] = (3, 6, 12, 24),
+    window_size: Any = 7,
+    qkv_bias: bool = True,
+    mlp_ratio: float = 4.0,
+    feature_size: int = 24,
+    norm_name: Layer = "instance",
+    drop_rate: float = 0.0,
+    attn_drop_rate: float = 0.0,
+    dropout_path_rate: float = 0.0,
+    normalize: bool = True,
+    patch_norm: bool = False,
+    use_checkpoint: bool = False,
+    spatial_dims: int = 3,
+    downsample: str = "merging",
+    use_v2: bool = False,
+    use_hyena: bool = False,
+    hyena_stages: Any = None,
+    use_flash_attention: bool = False,
+) -> Built:
+    """``SwinUNETR``; "merging_v0.9" is the ``downsample`` that "merging" was before MONAI 1.5.
+
+    ``img_size``, which MONAI had before 1.5 too, is no part of the network.
+    """
+    del img_size, use_flash_attention  # another program for the same numbers
+    same("patch_size", patch_size, 2)
+    same("use_hyena", use_hyena, False)
+    same("hyena_stages", None if hyena_stages is None else any(hyena_stages), None, False)
+    same("downsample", downsample, *get_args(Merging))
+    require(len(depths) == 4, "depths", depths, "four numbers, as MONAI's network has stages")
+    model = SwinUNETR(
+        out_channels,
+        width=feature_size,
+        depths=tuple(depths),
+        heads=tuple(num_heads[:4]),
+        window=_size(window_size),
+        expansion=mlp_ratio,
+        form="v2" if use_v2 else "v1",
+        merging=downsample,  # pyright: ignore[reportArgumentType]
+        normalize=normalize,
+        embed_norm=patch_norm,
+        qkv_bias=qkv_bias,
+        after=adn(LEAKY_OF_DYNUNET, norm_name, None, "DNA"),
+        dropout=drop_rate,
+        attention_dropout=attn_drop_rate,
+        drop_path=dropout_path_rate,
+        remat=use_checkpoint,
+    )
+    return _built(model, in_channels, spatial_dims)
+
+
 _BASIC = ("BasicUNet", "BasicUnet", "Basicunet", "basicunet")
 _NESTED = ("BasicUNetPlusPlus", "BasicUnetPlusPlus", "BasicunetPlusPlus", "basicunetplusplus")
 
@@ -172,6 +277,8 @@ NETWORKS: Mapping[str, Builder] = {
     "Unet": unet,
     "AttentionUnet": attention_unet,
     **dict.fromkeys(("DynUNet", "DynUnet", "Dynunet"), dynunet),
+    "UNETR": unetr,
+    "SwinUNETR": swin_unetr,
     **dict.fromkeys(_BASIC, basic_unet),
     **dict.fromkeys(_NESTED, basic_unet_plus_plus),
 }

@@ -18,7 +18,7 @@ LEAVES = {"running_mean": "mean", "running_var": "var", "bias": "bias"}
 _THEIRS = {ours: theirs for theirs, ours in LEAVES.items()}
 _THEIRS |= {"kernel": "weight", "scale": "weight", "slope": "weight"}
 
-MARKS = "!~-"
+MARKS = "!~-+"
 """What a name of ours may end in: see `jaxseg.types.Names`."""
 
 AGAIN = "="
@@ -51,7 +51,7 @@ def place(key: str, shape: Sequence[int], names: Table) -> tuple[str, ...]:
     """Where a key of the ``state_dict`` stands in our variables, the collection first."""
     leaf, ours = key.rsplit(".", 1)[1], _named(key, names)
     if "@" in ours:
-        ours, leaf = ours.split("@")
+        ours, leaf = ours.rstrip(MARKS).split("@")
         return ("params", *ours.split("."), leaf)
     kind = "batch_stats" if leaf.startswith("running") else "params"
     leaf = LEAVES.get(leaf) or ("kernel" if len(shape) > 1 else "scale")
@@ -80,8 +80,18 @@ def repeats(key: str, names: Table) -> bool:
     return _row(key, names).startswith(AGAIN)
 
 
+def is_passed_over(key: str, names: Table) -> bool:
+    """Whether the peer computes nothing with what it lists under this key, or ours needs it not."""
+    return any(not name and _compiled(pattern).fullmatch(key) for pattern, name in names)
+
+
 def laid_out(value: np.ndarray, key: str, names: Table) -> np.ndarray:
-    """A peer's ``[out in *kernel]`` as our ``[*kernel in out]``; ``~`` has [in out] there."""
+    """A peer's ``[out in *kernel]`` as our ``[*kernel in out]``; ``~`` has [in out] there.
+
+    Of ``+`` the first axis, of one row, is left out.
+    """
+    if _named(key, names).endswith("+"):
+        return value[0] if value.shape[:1] == (1,) else value
     if value.ndim < 2:
         return value
     channels = (0, 1) if _named(key, names).endswith("~") else (1, 0)
@@ -91,13 +101,16 @@ def laid_out(value: np.ndarray, key: str, names: Table) -> np.ndarray:
 def laid_back(value: np.ndarray, key: str, names: Table) -> np.ndarray:
     """Ours in the peer's layout: `laid_out` the other way.
 
-    Where the name says ``-`` it is a linear layer there, and a convolution of one tap here.
+    Where the name says ``-`` it is a linear layer there, of the pixels of a window row by row, and
+    a convolution of that window here, mostly of one tap.
     """
+    name = _named(key, names)
+    if name.endswith("+"):
+        return value[None]
     if value.ndim < 2:
         return value
-    name = _named(key, names)
     if name.endswith("-"):
-        value = value.reshape(value.shape[-2:])
+        value = value.reshape(-1, value.shape[-1])
     rank = value.ndim - 2
     channels = (rank, rank + 1) if name.endswith("~") else (rank + 1, rank)
     return value.transpose(*channels, *range(rank))
@@ -110,7 +123,8 @@ def _named(key: str, names: Table) -> str:
 def _row(key: str, names: Table) -> str:
     """Our name by the first row that fits, with its marks; the peer's own where none does."""
     where = key.rsplit(".", 1)[0]
-    found = ((_compiled(pattern).fullmatch(where), name) for pattern, name in names)
+    rows = ((pattern, name) for pattern, name in names if name)
+    found = ((_compiled(pattern).fullmatch(where), name) for pattern, name in rows)
     return next((match.expand(name) for match, name in found if match), where)
 
 
@@ -141,6 +155,8 @@ def _keys(place_of: Sequence[str], names: Table) -> Iterator[tuple[str, bool]]:
     part = modules[-1] if modules and modules[-1] in ("conv", "norm") else ""
     theirs = _THEIRS.get(leaf, leaf)
     for pattern, name in names:
+        if not name:
+            continue
         again = name.startswith(AGAIN)
         ours, _, parameter = name.removeprefix(AGAIN).rstrip(MARKS).partition("@")
         if parameter and parameter != leaf:

@@ -1,6 +1,7 @@
 """The numbers of a peer's ``state_dict`` in the variables of a network of ours, and back."""
 
 import collections
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,16 @@ import flax.traverse_util
 import jax
 import numpy as np
 
-from jaxseg.convert.names import Table, key_of, keys_of, laid_back, laid_out, place, repeats
+from jaxseg.convert.names import (
+    Table,
+    is_passed_over,
+    key_of,
+    keys_of,
+    laid_back,
+    laid_out,
+    place,
+    repeats,
+)
 from jaxseg.errors import Problem, UserError, refused
 from jaxseg.types import accepted_size
 
@@ -42,16 +52,16 @@ def filled(
 ) -> dict[str, Any]:
     """Variables of these shapes with the numbers of the ``state_dict``, float32.
 
-    Every key must have a place and every place a key; ``num_batches_tracked`` is passed over. Of a
-    tensor that the peer lists under several keys one will do (safetensors keeps one), and the last
-    counts, as in PyTorch's ``load_state_dict``. UserError lists what is missing, unexpected, of
-    another shape, no floats or not finite.
+    Every key must have a place and every place a key; ``num_batches_tracked`` is passed over, and
+    what the table says is never computed with. Of a tensor that the peer lists under several keys
+    one will do (safetensors keeps one), and the last counts, as in PyTorch's ``load_state_dict``.
+    UserError lists what is missing, unexpected, of another shape, no floats or not finite.
     """
     found: dict[Place, np.ndarray] = {}
     first: dict[Place, str] = {}
     wrong: list[Problem] = []
     for key, value in state_dict.items():
-        if key.rpartition(".")[2] == COUNTER:
+        if key.rpartition(".")[2] == COUNTER or is_passed_over(key, names):
             continue
         value = np.asarray(value)
         at = place(key, value.shape, names) if "." in key else (key,)
@@ -100,8 +110,8 @@ def fitted(
         said = f"{key} holds {value.dtype.name}, where weights are floats"
         return value, [Problem("that are no floats", said)]
     ours = laid_out(value, key, names)
-    if ours.ndim == 2 and len(shape) > 2:  # a linear layer, which is a convolution of one tap here
-        ours = ours.reshape(*(1,) * (len(shape) - 2), *ours.shape)
+    if len(shape) > 2 and ours.shape == (math.prod(shape[:-1]), shape[-1]):
+        ours = ours.reshape(shape)  # a linear layer, which is a convolution here, mostly of one tap
     if ours.shape != shape and not (ours.size == 1 and shape in ((), (1,))):
         wanted = tuple(laid_back(np.empty(shape, bool), key, names).shape)
         said = f"{key} is {value.shape}, where {wanted} belongs"

@@ -58,12 +58,14 @@ from jaxseg.models.scse_unet import SCSEUNet
 from jaxseg.models.segformer import SegFormer
 from jaxseg.models.segnet import SegNet
 from jaxseg.models.segnet_basic import SegNetBasic
+from jaxseg.models.swin_unetr import SwinUNETR
 from jaxseg.models.unet import UNet
 from jaxseg.models.unet_3d import UNet3D
 from jaxseg.models.unet_3plus import UNet3Plus
 from jaxseg.models.unet_2015 import UNet2015
 from jaxseg.models.unet_multi_output import UNetMultiOutput
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
+from jaxseg.models.unetr import UNETR
 from jaxseg.models.upernet import UPerNet
 from jaxseg.types import DTYPES
 
@@ -125,6 +127,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "reversible_unet": ReversibleUNet,
     "scse_unet": SCSEUNet,
     "segformer": SegFormer,
+    "swin_unetr": SwinUNETR,
     "unet": UNet,
     "unet_2015": UNet2015,
     "unet_3d": UNet3D,
@@ -133,6 +136,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "unet_multi_output": UNetMultiOutput,
     "unet_plus": functools.partial(UNetPlusPlus, skips="short"),
     "unet_plus_plus": UNetPlusPlus,
+    "unetr": UNETR,
     "upernet": UPerNet,
     "wide_unet": functools.partial(UNet, encoder=Plain((35, 70, 140, 280, 560), norm="none")),
 }

@@ -70,8 +70,8 @@ class MonaiDynUNet(nn.Module):
             down = rf"downsamples\.{level - 1}" if level else "input_block"
             down = "bottleneck" if level == last else down
             ours = f"level{level}_down"
-            rows += _pair(down, ours)
-            rows += _again(_pair(nest if level == last else rf"{nest}\.downsample", ours))
+            rows += pair_names(down, ours)
+            rows += _again(pair_names(nest if level == last else rf"{nest}\.downsample", ours))
             if level == last:
                 continue
             for theirs, again in (
@@ -79,7 +79,7 @@ class MonaiDynUNet(nn.Module):
                 (rf"{nest}\.upsample", True),
             ):
                 up = [(rf"{theirs}\.transp_conv\.conv", f"level{level}_enlarge~")]
-                up += _pair(rf"{theirs}\.conv_block", f"level{level}_up")
+                up += pair_names(rf"{theirs}\.conv_block", f"level{level}_up")
                 rows += _again(up) if again else up
             if 0 < level <= self.auxiliary:
                 ours = f"level{level}_head!"
@@ -184,7 +184,8 @@ class Pair(nn.Module):
 Rows = list[tuple[str, str]]
 
 
-def _pair(theirs: str, ours: str) -> Rows:
+def pair_names(theirs: str, ours: str) -> Rows:
+    """Where MONAI has the parts of a `Pair`."""
     return [
         (rf"{theirs}\.conv(\d)\.conv", rf"{ours}.conv\1!"),
         (rf"{theirs}\.norm(\d)", rf"{ours}.adn\1.norm!"),

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from jaxseg.convert import laid_back, laid_out, names_of, place, to_torch
-from jaxseg.convert.names import key_of
+from jaxseg.convert.names import is_passed_over, key_of
+from jaxseg.convert.weights import filled, fitted
 from jaxseg.encoders import ResNet
 from jaxseg.errors import UserError
 from jaxseg.models import UNet
 
 NAMES = [(r"up\.(\d)", r"level\1_up~"), (r"fc", "hidden!"), (r"(?:conv|bn)(\d)", r"block\1")]
+NAMES += [(r"places", "embed@rows+"), (r"idle\.\w+", "")]
 NAMES += [(r"act\.A", "block1_norm@slope"), (r"a(\d)\.(?P<n>\d)\.c", r"unit\1.part\g<n>!")]
 
 
@@ -22,6 +24,7 @@ NAMES += [(r"act\.A", "block1_norm@slope"), (r"a(\d)\.(?P<n>\d)\.c", r"unit\1.pa
         ("a2.3.c.bias", (7,), ("params", "unit2", "part3", "bias"), (7,)),
         ("fc.weight", (7, 6), ("params", "hidden", "kernel"), (6, 7)),
         ("fc.bias", (7,), ("params", "hidden", "bias"), (7,)),
+        ("places.rows", (1, 5, 3), ("params", "embed", "rows"), (5, 3)),
         ("act.A.weight", (1,), ("params", "block1_norm", "slope"), (1,)),
     ],
 )
@@ -38,6 +41,22 @@ def test_a_linear_layer_may_be_a_convolution_here():
     value = np.random.default_rng(0).random((1, 1, 6, 7))
     assert (laid_back(value, "fc.weight", [("fc", "hidden-")]) == value[0, 0].T).all()
     assert laid_back(value, "fc.weight", [("fc", "hidden!")]).shape == (7, 6, 1, 1)
+
+
+def test_a_linear_layer_of_a_window_is_a_convolution_of_it_here():
+    value = np.random.default_rng(0).random((4, 2 * 3 * 5))
+    ours, wrong = fitted("fc.weight", value, (2, 3, 5, 4), [("fc", "hidden-")])
+    assert not wrong
+    np.testing.assert_array_equal(ours[1, 2, 3], value[:, (1 * 3 + 2) * 5 + 3].astype("f4"))
+    back = laid_back(ours, "fc.weight", [("fc", "hidden-")])
+    np.testing.assert_array_equal(back, value.astype("f4"))
+    assert fitted("fc.weight", value, (2, 3, 4, 5), [("fc", "hidden-")])[1]
+
+
+def test_a_key_that_nothing_is_computed_with_is_passed_over():
+    assert is_passed_over("idle.weight", NAMES) and not is_passed_over("fc.weight", NAMES)
+    made = filled({("params", "hidden", "bias"): (2,)}, {"fc.bias": [1.0, 2.0], "idle.b": 3}, NAMES)
+    np.testing.assert_array_equal(made["params"]["hidden"]["bias"], [1, 2])
 
 
 def test_an_encoder_brings_its_own_names():

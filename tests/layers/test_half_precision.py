@@ -49,6 +49,7 @@ from jaxseg.layers.dense_prediction_cell import DensePredictionCell
 from jaxseg.layers.reversible import PreactivatedConv, ReversibleSequence
 from jaxseg.layers.spatial_reduction import SpatialReductionAttention
 from jaxseg.layers.squeeze_excitation import SpatialExcitation
+from jaxseg.layers.window_attention import WindowAttention
 from jaxseg.models.hdc_duc import DenseUpsampling, HybridDilation
 from jaxseg.models.inception_unet import HybridPool, InceptionBlock
 from jaxseg.models.multiresunet import MultiResBlock, ResPath
@@ -100,6 +101,7 @@ LAYERS = {
     "non_local_dot": NonLocal(pairing="dot_product", norm="none"),
     "global_aggregation": GlobalAggregation(4, size="down"),
     "spatial_reduction": SpatialReductionAttention(2, reduction=4),
+    "window_attention": WindowAttention(2, 4, shifted=True),
     "lstm": ConvLSTM(4, peepholes=True),
     "dense_upsampling": DenseUpsampling(4, factor=2),
     "hybrid_dilation": HybridDilation(4, norm="none"),

@@ -193,6 +193,10 @@ CASES: dict[str, Case] = {
     "reversible_unet": Case({"widths": (4, 8)}),
     "scse_unet": Case({"widths": (4, 6)}),
     "segformer": Case({"width": 6}, encoders=PLAIN),
+    "swin_unetr": Case(
+        {"width": 4, "depths": (2,), "heads": (2,), "window": 4, "expansion": 1.5},
+        exported="b, 4*h + 8, 4*w + 8",  # at least as large as the window
+    ),
     "unet": Case(encoders=WIDTHS),
     "unet_2015": Case(
         {"widths": (4, 6, 8)},
@@ -207,6 +211,10 @@ CASES: dict[str, Case] = {
     "unet_multi_output": Case(encoders=dict(reversed(WIDTHS.items()))),
     "unet_plus": Case({"encoder": Plain((4, 6)), "width": 4}),
     "unet_plus_plus": Case({"width": 4}, {"plain": {}}),
+    "unetr": Case(
+        {"size": 32, "width": 4, "hidden_width": 6, "mlp_width": 8, "heads": 2}
+        | {"depth": 2, "taps": (1, 1, 2), "block": "plain", "enlarge": "plain"}
+    ),
     "upernet": Case({"width": 4}, encoders=PLAIN),
     "wide_unet": Case({"encoder": Plain((5, 10), norm="none")}),
 }

@@ -139,6 +139,7 @@ def check_fingerprint(
             node = node.setdefault(folder, {})
         node[leaf] = laid_out(by_formula(key, shape, number), key, names)
     wanted = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
+    filled = jax.tree.map(_as_convolution, filled, wanted)
     assert jax.tree.map(jnp.shape, filled) == jax.tree.map(jnp.shape, wanted)
     assert cost.parameters(wanted) == known["params"] - unused
     prediction = jax.jit(lambda v, x: model.apply(v, x, train=False))(filled, image)
@@ -147,6 +148,12 @@ def check_fingerprint(
     for ours, theirs in zip(outputs, known["outputs"], strict=True):
         flat = np.moveaxis(np.asarray(ours, "f8"), -1, 1).reshape(-1)
         check_output(flat, theirs, tolerance)
+
+
+def _as_convolution(value: np.ndarray, wanted: Any) -> np.ndarray:
+    """A linear layer of theirs as the 1x1 convolution that it is here."""
+    linear = value.ndim == 2 < wanted.ndim
+    return value.reshape(*(1,) * (wanted.ndim - 2), *value.shape) if linear else value
 
 
 def check_output(flat: np.ndarray, known: dict[str, Any], tolerance: float) -> None:
