@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxseg.errors import require
 from jaxseg.layers.conv import Conv
 from jaxseg.layers.norm import Kind, Norm
 from jaxseg.layers.squeeze_excitation import reduced
@@ -50,6 +51,8 @@ class CBAM(nn.Module):
     def _of_pixels(self, x: Array, *, train: bool) -> Float[Array, "b ..."]:
         mean = x.mean(-1, keepdims=True, dtype=jnp.float32).astype(x.dtype)
         y = jnp.concatenate([greatest(x, (-1,)), mean], axis=-1)
+        fits = self.kernel_size >= 1 and self.kernel_size % 2 == 1
+        require(fits, "CBAM.kernel_size", self.kernel_size, "odd")
         y = Conv(1, kernel_size=self.kernel_size, use_bias=False, name="spatial_conv")(y)
         norm = Norm(self.norm, activation="sigmoid", momentum=0.99, name="spatial_norm")
         weight = norm(y, train=train)

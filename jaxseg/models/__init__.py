@@ -45,6 +45,7 @@ from jaxseg.models.monai_dynunet import MonaiDynUNet
 from jaxseg.models.monai_unet import MonaiUNet
 from jaxseg.models.msga import MSGA
 from jaxseg.models.multiresunet import MultiResUNet
+from jaxseg.models.nas_unet import GENOTYPES as GENOTYPES
 from jaxseg.models.nas_unet import Genotype as Genotype
 from jaxseg.models.nas_unet import NASUNet
 from jaxseg.models.nonlocal_unet import NonLocalUNet

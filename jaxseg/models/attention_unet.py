@@ -227,6 +227,7 @@ class AttentionUNet(nn.Module):
                 "leave strides, kernel_size, up_kernel_size and dropout out"
             )
         levels = len(self.widths)
+        require(levels > 1, "AttentionUNet.widths", self.widths, "of two levels or more")
         fits = levels > 1 and len(self._strides) == levels - 1
         require(fits, "strides", self.strides, f"one for each of widths={self.widths} but the last")
         sizes = self.kernel_size if isinstance(self.kernel_size, tuple) else (self.kernel_size,)

@@ -170,6 +170,13 @@ class Autofocus(nn.Module):
             )
         if not self.rates or self.rates[0] < 1 or list(self.rates) != sorted({*self.rates}):
             raise UserError(f"Autofocus.rates={self.rates}: must grow, from 1 or more")
+        if self.adaptive:
+            what = "at least 2 each: attention is made of half of them"
+            require(min(self.widths) >= 2, "Autofocus.widths", self.widths, what)
+        if self.head == "aspp_c":
+            fits = self.aspp_width >= 1 and self.aspp_width % len(self.rates) == 0
+            what = f"a multiple of the number of rates={self.rates}"
+            require(fits, "Autofocus.aspp_width", self.aspp_width, what)
 
 
 class AutofocusConv(nn.Module):

@@ -113,6 +113,8 @@ class ENet(nn.Module):
             raise UserError(f"ENet takes images alone, [b h w c]; this has the shape {image.shape}")
         fine = all(middle == "asymmetric" or middle >= 1 for middle in self.middles)
         require(fine, "ENet.middles", self.middles, '"asymmetric" or dilations of at least 1')
+        fine = all(0 <= rate < 1 for rate in self.dropouts)
+        require(fine, "ENet.dropouts", self.dropouts, "in [0, 1) each")
         size, (first, small, wide) = image.shape[1:-1], self.widths
         x = pad_to_multiple(jnp.asarray(image, self.dtype), self.stride)
         x = self._initial(x, train)

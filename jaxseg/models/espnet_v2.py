@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
 from jaxseg.layers import ChannelDropout, Conv, ConvNorm, Head, Norm
 from jaxseg.layers.activation import activated
 from jaxseg.ops import average_pool, crop, pad_to_multiple, resize
@@ -145,6 +145,7 @@ class ESPNetV2(nn.Module):
         return maps
 
     def _rates(self, limit: int) -> tuple[int, ...]:
+        require(self.branches >= 1, "ESPNetV2.branches", self.branches, "at least 1")
         return dilations(limit, self.branches)
 
     def _scores(self, x: Array, place: str, train: bool) -> Float[Array, "b *s k"]:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxseg.errors import require
 from jaxseg.layers import Conv, Head, Norm
 from jaxseg.models.normalized import NORMALIZER, common_stride, normalized
 from jaxseg.ops import crop, enlarge, max_pool, pad_to_multiple
@@ -65,6 +66,8 @@ class FCResNet(nn.Module):
     @nn.compact
     def __call__(self, image: Float[Array | np.ndarray, "b *s c"], *, train: bool) -> Prediction:
         """Logits of the image's size."""
+        fine = len(self.depths) > 0 and min(self.depths) >= 1
+        require(fine, "FCResNet.depths", self.depths, "one number or more, at least 1 each")
         size, x = image.shape[1:-1], jnp.asarray(image, self.dtype)
         if self.normalizer is not None:
             x = normalized(self.normalizer, x, train).astype(self.dtype)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
 from jaxseg.layers import Activation, Conv, ConvNorm, Head, Kind, TransposedConv
 from jaxseg.ops import crop, max_pool, pad_to_multiple
 from jaxseg.ops.fit import Sizes
@@ -60,6 +60,8 @@ class InceptionUNet(nn.Module):
                 f"InceptionUNet: dropouts={self.dropouts} are {len(self.dropouts)}; widths="
                 f"{self.widths} need {last}, one for each level but the coarsest"
             )
+        fine = all(0 <= rate < 1 for rate in self.dropouts)
+        require(fine, "InceptionUNet.dropouts", self.dropouts, "in [0, 1) each")
         image = SwitchNorm(name="image_norm")(jnp.asarray(image, self.dtype), train=train)
         x = image = pad_to_multiple(image, 2**last)
         for level in range(last):
@@ -226,11 +228,14 @@ def _low_pass(n: Any, m: Any) -> Float[Array, "n m"]:
     # lose no digits. The sum of the cosines is Dirichlet's kernel.
     old, new, turn = jnp.arange(n)[:, None], jnp.arange(m)[None], m * n
     parts = new * n - old * m
+    parts = parts - jnp.where(parts > turn // 2, turn, 0) + jnp.where(parts < -turn // 2, turn, 0)
     count = 2 * ((m - 1) // 2) + 1
+    # Of count = m or m - 1 times the parts, m times are taken less whole turns: the product itself
+    # would overflow beyond 2048 pixels.
+    rest = (parts + n) % (2 * n) - n
+    above = jnp.sin(jnp.pi * (rest / n - (m - count) * (parts / turn)))
     below = jnp.sin(jnp.pi * jnp.where(parts == 0, 1, parts) / turn)
-    weights = jnp.where(
-        parts == 0, count * 1.0, jnp.sin(jnp.pi * (count * parts % (2 * turn)) / turn) / below
-    )
+    weights = jnp.where(parts == 0, count * 1.0, above / below)
     # The frequency m / 2 is its own mirror image: half of each of the two old ones.
     last = jnp.cos(jnp.pi * (new % 2)) * jnp.cos(jnp.pi * (m * old % (2 * n)) / n)
     return (weights + (m - count) * last) / n

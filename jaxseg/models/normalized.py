@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.encoders import Plain
-from jaxseg.errors import UserError
+from jaxseg.errors import UserError, require
 from jaxseg.models.unet import UNet
 from jaxseg.types import Prediction, covering_size
 
@@ -82,6 +82,9 @@ def common_stride(*strides: Any) -> Any:
 
 
 def _check(field: str, network: nn.Module) -> None:
+    classes = getattr(network, "num_classes", None)
+    fits = isinstance(classes, int) and classes >= 1
+    require(fits, f"{field}.num_classes", classes, "at least 1, of a network with logits")
     alone = network.clone(parent=None)  # what is bound to variables has no hash
     if covering_size(alone, (64,)) != (64,):
         raise UserError(

@@ -81,6 +81,11 @@ class UNet3Plus(nn.Module):
         return self._step if self.classification == "none" else None
 
     @property
+    def needs_image_loss(self) -> bool:
+        """Whether evaluation takes classes away by scores that a loss of the image must teach."""
+        return self.classification == "guided"
+
+    @property
     def _step(self) -> int:
         return 2 ** (len(self.widths) - 1)
 

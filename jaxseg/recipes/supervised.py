@@ -96,6 +96,11 @@ class Supervised:
             raise UserError(f"recipe.model.dtype={dtype!r}: set recipe.dtype, which precedes it")
         fine = not isinstance(dropout, int | float) or 0 <= dropout < 1
         require(fine, "recipe.model.dropout", dropout, "in [0, 1)")
+        if getattr(self.model, "needs_image_loss", False) and self.image_loss is None:
+            raise UserError(
+                f"recipe.image_loss=None: {type(self.model).__name__} leaves out classes by scores "
+                "of the image, which nothing would teach; set recipe.image_loss=ImageLevel()"
+            )
         classes, dataset = getattr(self.model, "num_classes", None), experiment.data.dataset
         if classes != dataset.num_classes:
             raise UserError(
@@ -232,7 +237,12 @@ class Supervised:
                     f"recipe.losses.{name}: gives shape {jnp.shape(term)} for {len(batch.valid)} "
                     "examples; a loss gives one number for each"
                 )
-        if self.image_loss is not None and prediction.image_logits is not None:
+        if self.image_loss is not None:
+            if prediction.image_logits is None:
+                raise UserError(
+                    f"recipe.image_loss: {type(self.model).__name__} gives no image_logits, so it "
+                    "would do nothing; leave it out"
+                )
             terms["image_level"] = self.image_loss(
                 prediction.image_logits, batch.label, valid=batch.valid
             )

@@ -104,6 +104,17 @@ def test_a_size_that_hybrid_pooling_cannot_divide_is_refused_with_one_that_fits(
         HybridPool(4).init(jax.random.key(0), jnp.zeros((1, 5, 6, 2)))
 
 
+@pytest.mark.parametrize(("n", "m"), [(3008, 1504), (2560, 1281), (5008, 2504)])
+def test_spectral_pooling_of_a_long_axis_is_that_of_the_spectrum(n, m):
+    x = np.random.RandomState(0).standard_normal(n)
+    spectrum = np.fft.rfft(x)[: m // 2 + 1]
+    if m % 2 == 0:
+        spectrum[-1] = spectrum[-1].real  # half of both of its mirror images
+    wanted = np.fft.irfft(spectrum, m) * m / n
+    found = spectral_pool(jnp.asarray(x, jnp.float32)[None, :, None], (m,))[0, :, 0]
+    np.testing.assert_allclose(found, wanted, atol=3e-4)
+
+
 def test_spectral_pooling_does_not_enlarge():
     with pytest.raises(UserError, match="size 9 is larger than the axis of 8"):
         spectral_pool(jnp.zeros((1, 8, 1)), (9,))

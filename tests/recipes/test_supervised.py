@@ -9,8 +9,9 @@ import pytest
 
 from jaxseg.encoders import Plain
 from jaxseg.errors import UserError
+from jaxseg.experiment import check
 from jaxseg.losses import CrossEntropy, Dice, ImageLevel, Ramp
-from jaxseg.models import UNet, UNetMultiOutput
+from jaxseg.models import UNet, UNet3Plus, UNetMultiOutput
 from jaxseg.optimizers import SGD, Constant
 from jaxseg.recipes import Supervised
 from jaxseg.train import train
@@ -127,6 +128,15 @@ def test_image_level_and_auxiliary_logits_are_trained():
     assert jnp.isfinite(scalars["image_level"])
     moved = jax.tree.map(lambda a, b: bool((a != b).any()), start.params, state.params)
     assert all(jax.tree.leaves(moved))
+
+
+def test_a_loss_of_the_image_and_scores_of_it_go_together(tiny):
+    with pytest.raises(UserError, match="UNet gives no image_logits, so it would do nothing"):
+        steps(make_recipe(image_loss=ImageLevel()), make_batch())
+    guided = UNet3Plus(2, widths=(4, 6), branch_width=3, classification="guided")
+    with pytest.raises(UserError, match=r"set recipe.image_loss=ImageLevel\(\)"):
+        check(tiny(model=guided))
+    check(tiny(model=guided, image_loss=ImageLevel()))
 
 
 def test_remat_changes_nothing():
