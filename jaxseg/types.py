@@ -119,11 +119,12 @@ and what ours is called, dots between names; the first that fits counts. A convo
 lies in ``conv`` or ``norm`` below it, unless the name ends in ``!``; or in ``~``, a transposed
 convolution, whose weight is ``[in, out, ...]`` there; or in ``-``, a linear layer there that is a
 convolution here, of one tap or of the window whose pixels it joins; or in ``+``, a tensor that is
-a batch of one row there. What comes after an ``@`` is the parameter
-itself, such as the slope of a PReLU. A name that begins with ``=`` is one that another row has too:
-the library lists the same tensor under two keys. Where the name is empty the pattern is one of
-whole keys, which are passed over: ``constants(library, variables)`` of the network then gives those
-that go back, by key. A network's table need not speak of its encoder, which has its own.
+a batch of one row there; or in ``^``, a layer of Keras, whose ``kernel`` is laid out as ours. What
+comes after an ``@`` is the parameter itself, such as the slope of a PReLU. A name that begins with
+``=`` is one that another row has too: the library lists the same tensor under two keys. Where the
+name is empty the pattern is one of whole keys, which are passed over: ``constants(library,
+variables)`` of the network then gives those that go back, by key. A network's table need not speak
+of its encoder, which has its own.
 
 Tables are gone both ways, so a pattern has text, groups whose text ours repeats, and ``(?:a|b)``:
 what the convolution is called, and its norm.

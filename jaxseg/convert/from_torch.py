@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from jaxseg.convert import bioimage, espnet, monai, nnunetv2, timm, torchvision
+from jaxseg.convert import bioimage, espnet, meshnet, monai, nnunetv2, timm, torchvision
 from jaxseg.convert import dynamic_network_architectures as dynamic
 from jaxseg.convert import segmentation_models_pytorch as smp
 from jaxseg.convert.built import Builder, Built, build
@@ -24,6 +24,8 @@ LIBRARIES: Mapping[str, Mapping[str, Builder]] = {
     "timm": timm.MODELS,
     "segmentation_models_pytorch": smp.NETWORKS,
     "bioimage.io": bioimage.NETWORKS,
+    "brainchop": meshnet.BRAINCHOP,
+    "Entodi/meshnet-pytorch": meshnet.AUTHORS,
     "dynamic_network_architectures": dynamic.NETWORKS,
     "dynamic_network_architectures.architectures.unet": dynamic.NETWORKS,
     "nnunetv2": {

@@ -14,9 +14,12 @@ from jaxseg.models import (
     AttentionUNet,
     BasicUNet,
     BasicUNetPlusPlus,
+    HighRes3DNet,
     MonaiDynUNet,
     MonaiUNet,
+    SegResNet,
     SwinUNETR,
+    Variational,
 )
 from jaxseg.models.swin_unetr import Merging
 from jaxseg.ops import Size
@@ -269,6 +272,142 @@ def swin_unetr(
     return _built(model, in_channels, spatial_dims)
 
 
+GROUP = ("GROUP", {"num_groups": 8})
+
+
+def segresnet(
+    *,
+    spatial_dims: int = 3,
+    init_filters: int = 8,
+    in_channels: int = 1,
+    out_channels: int = 2,
+    dropout_prob: float | int | None = None,
+    act: Layer = ("RELU", {"inplace": True}),
+    norm: Layer = GROUP,
+    norm_name: str = "",
+    num_groups: int = 8,
+    use_conv_final: bool = True,
+    blocks_down: Sequence[int] = (1, 2, 2, 4),
+    blocks_up: Sequence[int] = (1, 1, 1),
+    upsample_mode: str = "nontrainable",
+) -> Built:
+    """``SegResNet``."""
+    same("norm_name", norm_name.lower(), "", "group")
+    same("use_conv_final", use_conv_final, True, hint="; without it there are no logits")
+    require(spatial_dims in (2, 3), "spatial_dims", spatial_dims, "2 or 3")
+    model = SegResNet(
+        out_channels,
+        width=init_filters,
+        depths=tuple(blocks_down),
+        decoder_depths=tuple(reversed(blocks_up)),
+        upsample=_upsample(upsample_mode),
+        before=adn(act, ("group", {"num_groups": num_groups}) if norm_name else norm, None),
+        dropout=dropout_prob or 0.0,
+    )
+    return _built(model, in_channels, spatial_dims)
+
+
+def segresnet_vae(
+    *,
+    input_image_size: Sequence[int],
+    vae_estimate_std: bool = False,
+    vae_default_std: float | int = 0.3,
+    vae_nz: int = 256,
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    blocks_down: Sequence[int] = (1, 2, 2, 4),
+    init_filters: int = 8,
+    out_channels: int = 2,
+    dropout_prob: float | int | None = None,
+    act: Layer = ("RELU", {"inplace": True}),
+    norm: Layer = GROUP,
+    use_conv_final: bool = True,
+    blocks_up: Sequence[int] = (1, 1, 1),
+    upsample_mode: str = "nontrainable",
+) -> Built:
+    """``SegResNetVAE``, whose loss of the branch is the sum of both numbers of ``extra``."""
+    built = segresnet(
+        spatial_dims=spatial_dims,
+        init_filters=init_filters,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        dropout_prob=dropout_prob,
+        act=act,
+        norm=norm,
+        use_conv_final=use_conv_final,
+        blocks_down=blocks_down,
+        blocks_up=blocks_up,
+        upsample_mode=upsample_mode,
+    )
+    what, sizes = f"{spatial_dims} numbers", tuple(input_image_size)
+    require(len(sizes) == spatial_dims, "input_image_size", sizes, what)
+    least = 2 ** len(blocks_down)
+    what = f"of at least {least}, a pixel of the map that codes are made of"
+    require(min(sizes) >= least, "input_image_size", sizes, what)
+    branch = Variational(
+        codes=vae_nz,
+        grid=tuple(n // least for n in sizes),
+        deviation=None if vae_estimate_std else vae_default_std,
+        decoder="shared",
+    )
+    return built._replace(model=built.model.clone(branch=branch))
+
+
+_RESIDUAL = {"n_features": 16, "kernels": (3, 3), "repeat": 3}
+LAYERS: Sequence[Mapping[str, Any]] = (
+    {"name": "conv_0", "n_features": 16, "kernel_size": 3},
+    {"name": "res_1", **_RESIDUAL},
+    {"name": "res_2", **_RESIDUAL, "n_features": 32},
+    {"name": "res_3", **_RESIDUAL, "n_features": 64},
+    {"name": "conv_1", "n_features": 80, "kernel_size": 1},
+    {"name": "conv_2", "kernel_size": 1},
+)
+"""The layers of MONAI's ``HighResNet``."""
+
+
+def highresnet(
+    *,
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 1,
+    norm_type: Layer = ("batch", {"affine": True}),
+    acti_type: Layer = ("relu", {"inplace": True}),
+    dropout_prob: Any = 0.0,
+    bias: bool = False,
+    layer_params: Sequence[Mapping[str, Any]] = LAYERS,
+    channel_matching: str = "pad",
+) -> Built:
+    """``HighResNet``."""
+    require(len(layer_params) > 3, "layer_params", layer_params, "of four layers or more")
+    stem, *stages, last, logits = layer_params
+    for layers, needed in (
+        ((stem, last), {"n_features", "kernel_size"}),
+        (stages, {"n_features", "kernels", "repeat"}),
+        ((logits,), {"kernel_size"}),
+    ):
+        for layer in layers:
+            require(needed <= layer.keys(), "layer_params", layer, f"of {sorted(needed)}")
+    same("channel_matching", channel_matching, "pad", "project")
+    for layer, size in ((stem, 3), (last, 1), (logits, 1)):
+        same(f"layer_params {layer.get('name')}: kernel_size", layer["kernel_size"], size)
+    same("layer_params conv_0: n_features", stem["n_features"], stages[0]["n_features"])
+    kernels = [tuple(stage["kernels"]) for stage in stages]
+    for stage in kernels:
+        same("layer_params kernels", stage, kernels[0])
+    model = HighRes3DNet(
+        out_channels,
+        widths=tuple(stage["n_features"] for stage in stages),
+        depths=tuple(stage["repeat"] for stage in stages),
+        kernels=kernels[0],
+        head_width=last["n_features"],
+        shortcut="project" if channel_matching == "project" else "pad",
+        head="monai",
+        after=adn(acti_type, norm_type, dropout_prob, "NAD"),
+        use_bias=bias,
+    )
+    return _built(model, in_channels, spatial_dims)
+
+
 _BASIC = ("BasicUNet", "BasicUnet", "Basicunet", "basicunet")
 _NESTED = ("BasicUNetPlusPlus", "BasicUnetPlusPlus", "BasicunetPlusPlus", "basicunetplusplus")
 
@@ -276,6 +415,9 @@ NETWORKS: Mapping[str, Builder] = {
     "UNet": unet,
     "Unet": unet,
     "AttentionUnet": attention_unet,
+    "HighResNet": highresnet,
+    "SegResNet": segresnet,
+    "SegResNetVAE": segresnet_vae,
     **dict.fromkeys(("DynUNet", "DynUnet", "Dynunet"), dynunet),
     "UNETR": unetr,
     "SwinUNETR": swin_unetr,

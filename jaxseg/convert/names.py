@@ -18,7 +18,7 @@ LEAVES = {"running_mean": "mean", "running_var": "var", "bias": "bias"}
 _THEIRS = {ours: theirs for theirs, ours in LEAVES.items()}
 _THEIRS |= {"kernel": "weight", "scale": "weight", "slope": "weight"}
 
-MARKS = "!~-+"
+MARKS = "!~-+^"
 """What a name of ours may end in: see `jaxseg.types.Names`."""
 
 AGAIN = "="
@@ -88,13 +88,14 @@ def is_passed_over(key: str, names: Table) -> bool:
 def laid_out(value: np.ndarray, key: str, names: Table) -> np.ndarray:
     """A peer's ``[out in *kernel]`` as our ``[*kernel in out]``; ``~`` has [in out] there.
 
-    Of ``+`` the first axis, of one row, is left out.
+    Of ``+`` the first axis, of one row, is left out. With ``^`` it is ours already, as in Keras.
     """
-    if _named(key, names).endswith("+"):
+    name = _named(key, names)
+    if name.endswith("+"):
         return value[0] if value.shape[:1] == (1,) else value
-    if value.ndim < 2:
+    if value.ndim < 2 or name.endswith("^"):
         return value
-    channels = (0, 1) if _named(key, names).endswith("~") else (1, 0)
+    channels = (0, 1) if name.endswith("~") else (1, 0)
     return value.transpose(*range(2, value.ndim), *channels)
 
 
@@ -107,7 +108,7 @@ def laid_back(value: np.ndarray, key: str, names: Table) -> np.ndarray:
     name = _named(key, names)
     if name.endswith("+"):
         return value[None]
-    if value.ndim < 2:
+    if value.ndim < 2 or name.endswith("^"):
         return value
     if name.endswith("-"):
         value = value.reshape(-1, value.shape[-1])
@@ -158,6 +159,7 @@ def _keys(place_of: Sequence[str], names: Table) -> Iterator[tuple[str, bool]]:
         if not name:
             continue
         again = name.startswith(AGAIN)
+        called = leaf if name.endswith("^") else theirs  # Keras has kernels, as here
         ours, _, parameter = name.removeprefix(AGAIN).rstrip(MARKS).partition("@")
         if parameter and parameter != leaf:
             continue
@@ -167,7 +169,7 @@ def _keys(place_of: Sequence[str], names: Table) -> Iterator[tuple[str, bool]]:
             continue
         pieces, template = _inverse(pattern, ours)
         if found := template.fullmatch(where):
-            yield f"{_written(pieces, found, part)}.{theirs}", again
+            yield f"{_written(pieces, found, part)}.{called}", again
     if part:  # a place without a row has its name there too
         yield f"{'.'.join(modules[:-1])}.{theirs}", False
 

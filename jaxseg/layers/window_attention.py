@@ -96,7 +96,7 @@ def relative_index(window: tuple[int, ...]) -> np.ndarray:
     places = places.reshape(-1, len(window))
     away = places[:, None] - places[None] + np.array(window) - 1
     spans = tuple(2 * w - 1 for w in window)
-    return np.ravel_multi_index(tuple(np.moveaxis(away, -1, 0)), spans)
+    return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(away, -1, 0)), spans))
 
 
 def to_windows(x: Float[Array, "b *s c"], window: tuple[Any, ...]) -> Float[Array, "b w n c"]:

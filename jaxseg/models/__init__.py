@@ -35,12 +35,14 @@ from jaxseg.models.fcn import FCN
 from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
 from jaxseg.models.hdc_duc import HDCDUC
+from jaxseg.models.highres3dnet import HighRes3DNet
 from jaxseg.models.inception_unet import InceptionUNet
 from jaxseg.models.kinet import KiNet
 from jaxseg.models.kiunet import KiUNet
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.lraspp import LRASPP
 from jaxseg.models.manet import MANet
+from jaxseg.models.meshnet import MeshNet
 from jaxseg.models.monai_dynunet import MonaiDynUNet
 from jaxseg.models.monai_unet import MonaiUNet
 from jaxseg.models.msga import MSGA
@@ -59,6 +61,8 @@ from jaxseg.models.scse_unet import SCSEUNet
 from jaxseg.models.segformer import SegFormer
 from jaxseg.models.segnet import SegNet
 from jaxseg.models.segnet_basic import SegNetBasic
+from jaxseg.models.segresnet import SegResNet
+from jaxseg.models.segresnet import Variational as Variational
 from jaxseg.models.swin_unetr import SwinUNETR
 from jaxseg.models.unet import UNet
 from jaxseg.models.unet_3d import UNet3D
@@ -106,6 +110,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "deeplab_v3_plus": DeepLabV3Plus,
     "fpn": FPN,
     "hdc_duc": HDCDUC,
+    "highres3dnet": HighRes3DNet,
     "segnet": SegNet,
     "segnet_basic": SegNetBasic,
     "kinet": KiNet,
@@ -114,6 +119,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "lraspp": LRASPP,
     "manet": MANet,
     "inception_unet": InceptionUNet,
+    "meshnet": MeshNet,
     "monai_dynunet": MonaiDynUNet,
     "monai_unet": MonaiUNet,
     "msga": MSGA,
@@ -128,6 +134,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "reversible_unet": ReversibleUNet,
     "scse_unet": SCSEUNet,
     "segformer": SegFormer,
+    "segresnet": SegResNet,
+    "segresnet_vae": functools.partial(SegResNet, branch=Variational()),
     "swin_unetr": SwinUNETR,
     "unet": UNet,
     "unet_2015": UNet2015,

@@ -154,9 +154,18 @@ class Joined(nn.Module):
         if self.upsample == "linear":
             x = x if width == x.shape[-1] else Conv(width, 1, name="project")(x)
             return resize(x, tuple(2 * n for n in x.shape[1:-1]), "linear", align_corners=True)
-        x = pixel_shuffle(Conv(width * 2**rank, name="spread")(x), 2)
-        edges = [(0, 0, 0), *[(1, 0, 0)] * rank, (0, 0, 0)]
-        return average_pool(jax.lax.pad(x, jnp.zeros((), x.dtype), edges), 2, stride=1)
+        return shuffled(Conv(width * 2**rank, name="spread")(x))
+
+
+def shuffled(x: Float[Array, "b *s c"]) -> Float[Array, "b *t k"]:
+    """Channels as pixels, twice as many an axis, each averaged with those before it.
+
+    Checkerboard artifact free sub-pixel convolution, Aitken et al. 2017,
+    https://arxiv.org/abs/1707.02937; zeros precede the first pixel.
+    """
+    x = pixel_shuffle(x, 2)
+    edges = [(0, 0, 0), *[(1, 0, 0)] * (x.ndim - 2), (0, 0, 0)]
+    return average_pool(jax.lax.pad(x, jnp.zeros((), x.dtype), edges), 2, stride=1)
 
 
 def _continued(x: Array, size: tuple) -> Float[Array, "b ..."]:

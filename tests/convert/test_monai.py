@@ -11,6 +11,7 @@ from tests.convert import recorded
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 RECORDS = json.loads((GOLDEN / "converted.json").read_text())  # golden/make_converted.py
+RECORDS += json.loads((GOLDEN / "segresnet.json").read_text())[:-1]  # golden/make_segresnet.py
 MONAI = [one for one in RECORDS if one["library"].startswith("monai")]
 
 
@@ -74,6 +75,46 @@ def test_basic_unets_refuse_what_they_cannot_be(changed, message):
     for arch in ("BasicUNet", "BasicUNetPlusPlus"):
         with pytest.raises(UserError, match=message):
             from_torch("monai.networks.nets", arch, changed, {})
+
+
+FIRST = {"n_features": 4, "kernel_size": 3}
+BLOCKS = {"n_features": 4, "kernels": [3], "repeat": 1}
+LAST = [{"n_features": 4, "kernel_size": 1}, {"kernel_size": 1}]
+
+
+@pytest.mark.parametrize(
+    ("arch", "changed", "message"),
+    [
+        ("SegResNet", {"use_conv_final": False}, "must be True, which jaxseg has; without it"),
+        ("SegResNet", {"norm_name": "batch"}, "norm_name='batch': must be '' or 'group'"),
+        ("SegResNet", {"spatial_dims": 1}, "spatial_dims=1: must be 2 or 3"),
+        ("SegResNet", {"upsample_mode": "deconvgroup"}, "'deconv' or 'nontrainable'"),
+        ("SegResNet", {"blocks_up": [1, 1]}, "must be 3 entries, for depths="),
+        ("SegResNet", {"dropout_prob": 2.0}, "rate=2.0 is no probability"),
+        ("SegResNetVAE", {}, "argument 'input_image_size' is missing"),
+        ("SegResNetVAE", {"input_image_size": [32, 32]}, "must be 3 numbers"),
+        ("SegResNetVAE", {"input_image_size": [32, 32, 8]}, "must be of at least 16"),
+        ("SegResNetVAE", {"input_image_size": [16] * 3, "act": "prelu"}, "no prelu with a branch"),
+        ("SegResNetVAE", {"input_image_size": [16] * 3, "vae_nz": 0}, "codes=0: must be at least"),
+        ("HighResNet", {"channel_matching": "crop"}, "must be 'pad' or 'project'"),
+        ("HighResNet", {"layer_params": [FIRST, *LAST]}, "of four layers or more"),
+        ("HighResNet", {"layer_params": [FIRST, FIRST, *LAST]}, r"must be of \['kernels', 'n_fea"),
+        ("HighResNet", {"layer_params": [FIRST, BLOCKS, LAST[0], FIRST]}, "kernel_size=3: must be"),
+        (
+            "HighResNet",
+            {"layer_params": [FIRST, BLOCKS, BLOCKS | {"kernels": [5]}, *LAST]},
+            r"kernels=\(5,\): must be \(3,\)",
+        ),
+        (
+            "HighResNet",
+            {"layer_params": [FIRST | {"n_features": 8}, BLOCKS, *LAST]},
+            "conv_0: n_features=8: must be 4",
+        ),
+    ],
+)
+def test_networks_for_volumes_refuse_what_they_cannot_be(arch, changed, message):
+    with pytest.raises(UserError, match=message):
+        from_torch("monai.networks.nets", arch, changed, {})
 
 
 def test_weights_of_another_depth_are_one_error_that_names_the_keys():

@@ -11,6 +11,7 @@ from jaxseg.models import UNet
 NAMES = [(r"up\.(\d)", r"level\1_up~"), (r"fc", "hidden!"), (r"(?:conv|bn)(\d)", r"block\1")]
 NAMES += [(r"places", "embed@rows+"), (r"idle\.\w+", "")]
 NAMES += [(r"act\.A", "block1_norm@slope"), (r"a(\d)\.(?P<n>\d)\.c", r"unit\1.part\g<n>!")]
+NAMES += [(r"19", "keras^")]
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,7 @@ NAMES += [(r"act\.A", "block1_norm@slope"), (r"a(\d)\.(?P<n>\d)\.c", r"unit\1.pa
         ("fc.weight", (7, 6), ("params", "hidden", "kernel"), (6, 7)),
         ("fc.bias", (7,), ("params", "hidden", "bias"), (7,)),
         ("places.rows", (1, 5, 3), ("params", "embed", "rows"), (5, 3)),
+        ("19.kernel", (3, 3, 2, 5), ("params", "keras", "kernel"), (3, 3, 2, 5)),
         ("act.A.weight", (1,), ("params", "block1_norm", "slope"), (1,)),
     ],
 )

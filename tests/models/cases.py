@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 
 from jaxseg.encoders import ESPNetC, Plain, ResNet
-from jaxseg.layers import CBAM
-from jaxseg.models import Genotype, UNet, create
+from jaxseg.layers import ADN, CBAM
+from jaxseg.models import Genotype, UNet, Variational, create
 
 CHANNELS, CLASSES = 2, 3
 
@@ -47,6 +47,9 @@ DILATED = {"resnet": {"encoder": ResNet(10, width=4, output_stride=16)}}
 
 TIRAMISU = Case({"layers": (1, 2, 1), "growth": 4, "first": 6})
 FCN_2015 = Case({"width": 4, "hidden": 6}, volume=None)
+
+GROUPS = ADN("group", "relu", groups=2, affine=True)
+SEGRESNET = {"width": 4, "depths": (1, 0), "decoder_depths": (1,), "before": GROUPS}
 
 SMALL = Genotype(
     down=(("down_conv", 0), ("down_dep_conv", 1)), up=(("identity", 0), ("up_conv", 1))
@@ -154,6 +157,9 @@ CASES: dict[str, Case] = {
     "fcn8s": FCN_2015,
     "fcn8s_at_once": FCN_2015,
     "fcn_alexnet": FCN_2015,
+    "highres3dnet": Case(
+        {"widths": (4, 7), "depths": (1, 1), "kernels": (3,), "head_width": 5},
+    ),
     "hdc_duc": Case({"rates": (2, 4)}, encoders=DILATED, volume=(5, 18, 17)),
     "segnet": Case({"width": 4}, volume=None, unpools=True),
     "segnet_basic": Case({"widths": (4, 6, 8, 6)}, volume=None, unpools=True),
@@ -166,6 +172,7 @@ CASES: dict[str, Case] = {
     "lraspp": Case({"width": 4}, encoders=PLAIN),
     "manet": Case({"widths": (6, 4), "position_width": 2, "reduction": 1}, encoders=PLAIN),
     "inception_unet": Case({"widths": (4, 6), "dropouts": (0.1,)}),
+    "meshnet": Case({"width": 4, "dilations": (1, 2, 1)}),
     "monai_dynunet": Case(
         {
             "widths": (4, 6, 8),
@@ -193,6 +200,11 @@ CASES: dict[str, Case] = {
     "reversible_unet": Case({"widths": (4, 8)}),
     "scse_unet": Case({"widths": (4, 6)}),
     "segformer": Case({"width": 6}, encoders=PLAIN),
+    "segresnet": Case(SEGRESNET),
+    "segresnet_vae": Case(
+        SEGRESNET
+        | {"depths": (0, 0), "decoder_depths": (0,), "branch": Variational(codes=3, grid=2)}
+    ),
     "swin_unetr": Case(
         {"width": 4, "depths": (2,), "heads": (2,), "window": 4, "expansion": 1.5},
         exported="b, 4*h + 8, 4*w + 8",  # at least as large as the window
