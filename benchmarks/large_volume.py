@@ -100,7 +100,7 @@ def beside_the_network(model: Any, variables: Any, image: np.ndarray) -> float:
     sweep = jax.jit(lambda v, i, n: inference.label_map(model, v, i, n, tiles))
     alone = jax.jit(lambda v, x: model.apply(v, x, train=False).logits)
     size = np.asarray([image.shape[:-1]], np.int32)
-    windows = np.prod([-(-(n - 64) // 32) + 1 for n in image.shape[:-1]])
+    windows = float(np.prod([-(-(n - 64) // 32) + 1 for n in image.shape[:-1]]))
 
     def per_window(run: Any, *given: Any, count: float) -> float:
         jax.block_until_ready(run(variables, *given))
