@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from jaxseg.layers.activation import Activation
 from jaxseg.layers.conv import Conv
-from jaxseg.layers.norm import Kind, Norm, Statistics
+from jaxseg.layers.norm import Affine, Kind, Norm, Statistics
 
 
 class DenseBlock(nn.Module):
@@ -17,6 +17,8 @@ class DenseBlock(nn.Module):
     https://arxiv.org/abs/1611.09326, table 1. With ``bottleneck`` (4 in DenseNet-B) a norm, ReLU
     and 1x1 convolution to ``bottleneck * growth`` channels come first. Tiramisu's has ``use_bias``
     and a dropout of 0.2, of single numbers (PyTorch ports drop channels).
+
+    ``affine`` and ``epsilon`` are the norms'.
 
     Tiramisu upsamples the newly made maps alone: ``y[..., x.shape[-1]:]``.
     """
@@ -29,6 +31,8 @@ class DenseBlock(nn.Module):
     norm: Kind = "batch"
     activation: Activation = "relu"
     statistics: Statistics = "running"
+    affine: Affine = True
+    epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *s c"], *, train: bool) -> Float[Array, "b *s k"]:
@@ -47,7 +51,14 @@ class DenseBlock(nn.Module):
         return x
 
     def _norm(self, name: str) -> Norm:
-        return Norm(self.norm, activation=self.activation, statistics=self.statistics, name=name)
+        return Norm(
+            self.norm,
+            affine=self.affine,
+            activation=self.activation,
+            epsilon=self.epsilon,
+            statistics=self.statistics,
+            name=name,
+        )
 
     def _conv(self, features: int, kernel_size: int, name: str) -> Conv:
         return Conv(features, kernel_size, use_bias=self.use_bias or self.norm == "none", name=name)

@@ -13,6 +13,9 @@ from jaxseg.ops.normalise import Channels, How, normalise, scaled
 
 Kind = Literal["batch", "group", "instance", "none"]
 
+Affine = bool | Literal["twice"]
+"""Whether a norm scales and shifts."""
+
 Statistics = Literal["running", "batch"]
 """The moments that a batch norm takes in evaluation."""
 
@@ -27,15 +30,17 @@ class Norm(nn.Module):
     unbiased one. ``group``: moments over space and ``c / groups`` channels; groups None is
     ``gcd(32, c)``, the 32 of Wu & He 2018 where that divides. ``instance``: over space, each
     channel alone. ``none``: the activation only. Without ``affine`` there is no scale and no
-    bias (PyTorch's default for instance norm). With ``statistics="batch"`` evaluation takes the
-    moments of its own batch too, so that what a row gives depends on the rows beside it; the
-    running ones are kept all the same. ``scale_init="zeros"`` is for the last norm of a residual
-    branch, which then adds nothing at first (Goyal et al. 2017, https://arxiv.org/abs/1706.02677).
+    bias (PyTorch's default for instance norm); ``"twice"`` has a second pair behind the first, as
+    DenseNets from Caffe have it in Keras: the same function, another way to learn it. With
+    ``statistics="batch"`` evaluation takes the moments of its own batch too, so that what a row
+    gives depends on the rows beside it; the running ones are kept all the same.
+    ``scale_init="zeros"`` is for the last norm of a residual branch, which then adds nothing at
+    first (Goyal et al. 2017, https://arxiv.org/abs/1706.02677).
     """
 
     kind: Kind = "batch"
     groups: int | None = None
-    affine: bool = True
+    affine: Affine = True
     activation: Activation = "none"
     epsilon: float = 1e-5
     momentum: float = 0.9
@@ -62,7 +67,13 @@ class Norm(nn.Module):
         init = nn.initializers.zeros if self.scale_init == "zeros" else nn.initializers.ones
         scale = self.param("scale", init, (channels,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
-        return jnp.asarray(scale, jnp.float32)[None], jnp.asarray(bias, jnp.float32)[None]
+        scale, bias = jnp.asarray(scale, jnp.float32), jnp.asarray(bias, jnp.float32)
+        if self.affine == "twice":  # one pass over the map all the same
+            ones, zeros = nn.initializers.ones, nn.initializers.zeros
+            again = jnp.asarray(self.param("scale2", ones, (channels,), jnp.float32))
+            shift = jnp.asarray(self.param("bias2", zeros, (channels,), jnp.float32))
+            scale, bias = scale * again, bias * again + shift
+        return scale[None], bias[None]
 
     def _batch(self, x, scale, bias, how: How, *, train: bool) -> Array:
         shape = (x.shape[-1],)

@@ -34,6 +34,7 @@ from jaxseg.models.fc_resnet import FCResNet
 from jaxseg.models.fcn import FCN
 from jaxseg.models.fcn_2015 import FCN2015
 from jaxseg.models.fpn import FPN
+from jaxseg.models.h_denseunet import HDenseUNet
 from jaxseg.models.hdc_duc import HDCDUC
 from jaxseg.models.highres3dnet import HighRes3DNet
 from jaxseg.models.inception_unet import InceptionUNet
@@ -41,6 +42,7 @@ from jaxseg.models.kinet import KiNet
 from jaxseg.models.kiunet import KiUNet
 from jaxseg.models.linknet import LinkNet
 from jaxseg.models.lraspp import LRASPP
+from jaxseg.models.lw_hcn import LWHCN
 from jaxseg.models.manet import MANet
 from jaxseg.models.meshnet import MeshNet
 from jaxseg.models.monai_dynunet import MonaiDynUNet
@@ -109,6 +111,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "deeplab_v3": DeepLabV3,
     "deeplab_v3_plus": DeepLabV3Plus,
     "fpn": FPN,
+    "h_denseunet": HDenseUNet,
     "hdc_duc": HDCDUC,
     "highres3dnet": HighRes3DNet,
     "segnet": SegNet,
@@ -117,6 +120,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "kiunet": KiUNet,
     "linknet": LinkNet,
     "lraspp": LRASPP,
+    "lw_hcn": LWHCN,
     "manet": MANet,
     "inception_unet": InceptionUNet,
     "meshnet": MeshNet,

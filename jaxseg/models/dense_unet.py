@@ -2,9 +2,10 @@
 
 Li, Chen, Qi, Dou, Fu, Heng 2018, https://arxiv.org/abs/1709.07330
 
-Differs from the released code: it has a scale and a shift of their own after each norm of the
-trunk, which add nothing to those of the norm; epsilon is 1e-5 (1.1e-5). ``skips="none"`` is the
-trunk of the released hybrid network, which has none, against the paper's figure.
+Differs from the released code where ``norms="plain"``: that has a second scale and shift behind
+each norm of the trunk, which add nothing to the first, and epsilon is 1.1e-5 there, 1e-3 in the
+decoder (1e-5); ``norms="released"`` has them too. ``skips="none"`` is the trunk of the released
+hybrid network, which has none, against the paper's figure.
 """
 
 from typing import ClassVar, Literal
@@ -14,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxseg.layers import Conv, DenseBlock, Head, Norm
+from jaxseg.errors import require
+from jaxseg.layers import Conv, DenseBlock, Head, Norm, Size
 from jaxseg.ops import average_pool, crop, enlarge, max_pool, pad_to_multiple
 from jaxseg.types import Names, Paper, Prediction
 
@@ -40,8 +42,12 @@ class DenseUNet(nn.Module):
     """DenseNet at strides 2 to 32; up by nearest neighbour, the sum with a skip, 3x3 convolution.
 
     ``first`` and ``growth`` are the trunk's; a map going up gets the width of the next skip,
-    ``widths`` those of the two finest, which have none. ``dropout`` acts before the last norm, and
-    needs the rng of that name. The released network sees three adjacent slices as channels.
+    ``widths`` those of the two finest, which have none, or of all five, coarsest first.
+    ``dropout`` acts before the last norm, and needs the rng of that name. The released network
+    sees three adjacent slices as channels.
+
+    In a volume, the last of its axes is not halved before the ``flat`` coarsest levels: in the 3-D
+    part of H-DenseUNet, which has ``flat=3``, that of the slices.
     """
 
     paper: ClassVar[Paper] = Paper(
@@ -57,24 +63,36 @@ class DenseUNet(nn.Module):
     layers: tuple[int, int, int, int] = LAYERS
     growth: int = 48
     first: int = 96
-    widths: tuple[int, int] = (96, 64)
+    widths: tuple[int, ...] = (96, 64)
     skips: Literal["added", "none"] = "added"
+    norms: Literal["plain", "released"] = "plain"
+    flat: int = 0
     dropout: float = 0.3
     dtype: str = "float32"
 
     @property
-    def stride(self) -> int:
+    def stride(self) -> Size:
         """Sizes that are multiples of this need no padding."""
-        return 32
+        return (32, 32, 32 >> self.flat) if self.flat else 32
 
-    @nn.compact
     def __call__(self, image: Float[Array | np.ndarray, "b *s c"], *, train: bool) -> Prediction:
         """Logits of the image's size."""
+        logits = self.mapped(image, train=train)[1]
+        assert logits is not None
+        return Prediction(logits)
+
+    @nn.compact
+    def mapped(
+        self, image: Float[Array | np.ndarray, "b *s c"], *, train: bool, head: bool = True
+    ) -> tuple[Float[Array, "b *s d"], Float[Array, "b *s k"] | None]:
+        """The last features, and the logits that ``head`` makes of them; of the image's size."""
+        self._check()
+        size = image.shape[1:-1]
         x = pad_to_multiple(jnp.asarray(image, self.dtype), self.stride)
         *skips, x = self._trunk(x, train)
-        widths = (*(skip.shape[-1] for skip in skips[-2::-1]), *self.widths)
+        widths = (*(skip.shape[-1] for skip in skips[-2::-1]), *self.widths)[-5:]
         for level, width in zip((4, 3, 2, 1, 0), widths, strict=True):
-            x = enlarge(x, 2, "nearest")
+            x = enlarge(x, self._step(level), "nearest")
             if self.skips == "added" and level > 0:
                 skip = skips[level - 1]
                 if level == 4:
@@ -84,24 +102,42 @@ class DenseUNet(nn.Module):
             if level == 0:
                 drop = nn.Dropout(self.dropout, deterministic=not train, name="dropout")
                 x = drop(x)
-            x = Norm(activation="relu", name=f"level{level}_norm")(x, train=train)
-        return Prediction(crop(Head(self.num_classes, name="head")(x), image.shape[1:-1]))
+            epsilon = 1e-5 if self.norms == "plain" else 1e-3
+            norm = Norm(activation="relu", epsilon=epsilon, name=f"level{level}_norm")
+            x = norm(x, train=train)
+        x = crop(x, size)
+        return x, Head(self.num_classes, name="head")(x) if head else None
+
+    def _step(self, level: int) -> Size:
+        """How much shorter the axes are below the level."""
+        return (2, 2, 1) if level > 4 - self.flat else 2
+
+    def _check(self) -> None:
+        what = "widths of the two finest maps going up, or of all five"
+        require(len(self.widths) in (2, 5), "DenseUNet.widths", self.widths, what)
+        require(0 <= self.flat <= 3, "DenseUNet.flat", self.flat, "in [0, 3]")
+        require(0 <= self.dropout <= 1, "DenseUNet.dropout", self.dropout, "in [0, 1]")
 
     def _trunk(self, x: Array, train: bool) -> list[Float[Array, "b ..."]]:
         """The stem, each dense block before its transition, and the last, normalised."""
 
+        plain = self.norms == "plain"
+        how = {"affine": True if plain else "twice", "epsilon": 1e-5 if plain else 1.1e-5}
+
         def normed(x: Array, name: str) -> Array:
-            return Norm(activation="relu", name=name)(x, train=train)
+            return Norm(activation="relu", name=name, **how)(x, train=train)
 
         x = Conv(self.first, 7, stride=2, use_bias=False, name="stem_conv")(x)
         maps = [normed(x, "stem_norm")]
         x = max_pool(maps[0], 3, stride=2, padding=1)
         for level, layers in enumerate(self.layers, start=2):
-            block = DenseBlock(layers, self.growth, bottleneck=4, name=f"level{level}_block")
+            name = f"level{level}_block"
+            block = DenseBlock(layers, self.growth, bottleneck=4, name=name, **how)
             x = block(x, train=train)
             maps.append(x)
             if level < 5:
                 x = normed(x, f"level{level}_transition_norm")
                 name = f"level{level}_transition_conv"
-                x = average_pool(Conv(x.shape[-1] // 2, 1, use_bias=False, name=name)(x))
+                x = Conv(x.shape[-1] // 2, 1, use_bias=False, name=name)(x)
+                x = average_pool(x, self._step(level))
         return [*maps[:-1], normed(x, "last_norm")]

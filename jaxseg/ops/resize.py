@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxseg.errors import UserError
+from jaxseg.ops.axes import Size, per_axis
 from jaxseg.ops.resample import gather, resample
 
 Method = Literal["nearest", "nearest-exact", "linear"]
@@ -62,22 +63,23 @@ def resize(
     return x
 
 
-def enlarge(x: Float[Array, "b *s c"], factor: int, method: Method) -> Float[Array, "b *t c"]:
-    """The image with each axis ``factor`` times as long, half-pixel centres.
+def enlarge(x: Float[Array, "b *s c"], factor: Size, method: Method) -> Float[Array, "b *t c"]:
+    """The image with each axis ``factor`` times as long, half-pixel centres; or a factor an axis.
 
     All nearest methods are the same here: a broadcast, which whatever follows reads without writing
     it out. Linear shifts and sums, no matmul and no gather, but on CPU, where the sizes are known,
     it takes pixels by number (``resample.gather``), the faster there.
     """
-    if factor == 1:
+    factors = per_axis(factor, x.ndim - 2, "enlarge: factor")
+    if set(factors) == {1}:
         return x
     if method != "linear":
-        return _repeat(x, factor)
-    shifts = functools.partial(_interpolate, factor=factor)
+        return _repeat(x, factors)
+    shifts = functools.partial(_interpolate, factors=factors)
     if not all(isinstance(n, int) for n in x.shape[1:-1]):
         return shifts(x)
     return jax.lax.platform_dependent(
-        x, cpu=functools.partial(_enlarge_by_taking, factor=factor), default=shifts
+        x, cpu=functools.partial(_enlarge_by_taking, factors=factors), default=shifts
     )
 
 
@@ -125,25 +127,27 @@ def _neighbours(xp, position, n: Any):
     return index, xp.stack([1 - rest, rest], 1).astype("float32")
 
 
-def _enlarge_by_taking(x: Array, factor: int) -> Array:
-    for axis in range(1, x.ndim - 1):
+def _enlarge_by_taking(x: Array, factors: tuple[int, ...]) -> Array:
+    for axis, factor in enumerate(factors, start=1):
+        if factor == 1:
+            continue
         n = x.shape[axis]
         position = _positions(np, n, n * factor, False, None)
         x = gather(x, axis, *_neighbours(np, position, n))
     return x
 
 
-def _repeat(x: Array, factor: int) -> Array:
+def _repeat(x: Array, factors: tuple[int, ...]) -> Array:
     b, *size, c = x.shape
-    pairs = [(n, factor) for n in size]
+    pairs = list(zip(size, factors, strict=True))
     wide = jnp.expand_dims(x, tuple(range(2, 2 * len(size) + 1, 2)))
     wide = jnp.broadcast_to(wide, (b, *(n for pair in pairs for n in pair), c))
-    return wide.reshape(b, *(n * factor for n in size), c)
+    return wide.reshape(b, *(n * factor for n, factor in pairs), c)
 
 
-def _interpolate(x: Array, factor: int) -> Array:
-    for axis in range(1, x.ndim - 1):
-        x = _interpolate_along(x, axis, factor)
+def _interpolate(x: Array, factors: tuple[int, ...]) -> Array:
+    for axis, factor in enumerate(factors, start=1):
+        x = _interpolate_along(x, axis, factor) if factor > 1 else x
     return x
 
 

@@ -37,6 +37,8 @@ class Case(NamedTuple):
     """None where the paper's network is of images alone."""
     exported: str = "b, h, w"
     """The freest sizes with which it can be exported."""
+    kernels: frozenset[int] = frozenset({5})
+    """Axes of the kernels of a volume's network: one of slices in a batch has 2-D ones too."""
     unpools: bool = False
     """Where so, rounding moves some values to other pixels: half precision is close by the mean."""
 
@@ -157,6 +159,20 @@ CASES: dict[str, Case] = {
     "fcn8s": FCN_2015,
     "fcn8s_at_once": FCN_2015,
     "fcn_alexnet": FCN_2015,
+    "h_denseunet": Case(
+        {
+            "layers": (1, 0, 0, 0),
+            "growth": 4,
+            "first": 8,
+            "widths": (6, 5),
+            "volume_layers": (0, 0, 1, 0),
+            "volume_growth": 4,
+            "volume_first": 8,
+            "volume_widths": (5, 5),
+            "gain": 1.0,
+        },
+        kernels=frozenset({4, 5}),
+    ),
     "highres3dnet": Case(
         {"widths": (4, 7), "depths": (1, 1), "kernels": (3,), "head_width": 5},
     ),
@@ -170,6 +186,7 @@ CASES: dict[str, Case] = {
     ),
     "linknet": Case({"width": 4, "encoder": Plain((4, 4, 4, 4, 4), convs=1)}),
     "lraspp": Case({"width": 4}, encoders=PLAIN),
+    "lw_hcn": Case({"widths": (4, 6, 8), "flat": 1, "convs": 1}),
     "manet": Case({"widths": (6, 4), "position_width": 2, "reduction": 1}, encoders=PLAIN),
     "inception_unet": Case({"widths": (4, 6), "dropouts": (0.1,)}),
     "meshnet": Case({"width": 4, "dilations": (1, 2, 1)}),
