@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from jaxseg.convert.adn import Layer, adn
 from jaxseg.convert.built import Builder, Built, same
 from jaxseg.errors import require
+from jaxseg.layers import ADN
 from jaxseg.models import (
     UNETR,
     AttentionUNet,
@@ -17,6 +18,7 @@ from jaxseg.models import (
     HighRes3DNet,
     MonaiDynUNet,
     MonaiUNet,
+    MonaiVNet,
     SegResNet,
     SwinUNETR,
     Variational,
@@ -408,6 +410,40 @@ def highresnet(
     return _built(model, in_channels, spatial_dims)
 
 
+def vnet(
+    *,
+    spatial_dims: int = 3,
+    in_channels: int = 1,
+    out_channels: int = 1,
+    act: Layer = ("elu", {"inplace": True}),
+    dropout_prob_down: float | None = 0.5,
+    dropout_prob_up: Sequence[float | None] = (0.5, 0.5),
+    dropout_dim: int = 3,
+    bias: bool = False,
+) -> Built:
+    """``VNet``; its dropout before the skips of the two finest levels is 0.5 always."""
+    require(spatial_dims in (2, 3), "spatial_dims", spatial_dims, "2 or 3")
+    same("dropout_dim", dropout_dim, 1, 2, 3)
+    require(len(dropout_prob_up) == 2, "dropout_prob_up", dropout_prob_up, "two numbers")
+    divides = in_channels >= 1 and 16 % in_channels == 0
+    require(divides, "in_channels", in_channels, "a divisor of 16, the features it is repeated to")
+    require(act is not None and act != "", "act", act, "an activation")
+    if act == "prelu":  # by this name alone it has a slope a channel
+        act = ("prelu", {"num_parameters": 16})
+    of_norm = adn(act, "batch", None)
+    after: ADN = of_norm.clone(dropped="numbers" if dropout_dim == 1 else "channels")
+    down, up, skip = (rate or 0.0 for rate in (dropout_prob_down, *dropout_prob_up))
+    model = MonaiVNet(
+        out_channels,
+        down_dropouts=(0.0, 0.0, 0.0, down, down),
+        up_dropouts=(0.0, 0.0, up, up),
+        skip_dropouts=(0.5, 0.5, skip, skip),
+        after=after,
+        use_bias=bias,
+    )
+    return _built(model, in_channels, spatial_dims)
+
+
 _BASIC = ("BasicUNet", "BasicUnet", "Basicunet", "basicunet")
 _NESTED = ("BasicUNetPlusPlus", "BasicUnetPlusPlus", "BasicunetPlusPlus", "basicunetplusplus")
 
@@ -421,6 +457,7 @@ NETWORKS: Mapping[str, Builder] = {
     **dict.fromkeys(("DynUNet", "DynUnet", "Dynunet"), dynunet),
     "UNETR": unetr,
     "SwinUNETR": swin_unetr,
+    "VNet": vnet,
     **dict.fromkeys(_BASIC, basic_unet),
     **dict.fromkeys(_NESTED, basic_unet_plus_plus),
 }

@@ -47,6 +47,7 @@ from jaxseg.models.manet import MANet
 from jaxseg.models.meshnet import MeshNet
 from jaxseg.models.monai_dynunet import MonaiDynUNet
 from jaxseg.models.monai_unet import MonaiUNet
+from jaxseg.models.monai_vnet import MonaiVNet
 from jaxseg.models.msga import MSGA
 from jaxseg.models.multiresunet import MultiResUNet
 from jaxseg.models.nas_unet import GENOTYPES as GENOTYPES
@@ -74,6 +75,7 @@ from jaxseg.models.unet_multi_output import UNetMultiOutput
 from jaxseg.models.unet_plus_plus import UNetPlusPlus
 from jaxseg.models.unetr import UNETR
 from jaxseg.models.upernet import UPerNet
+from jaxseg.models.vnet import VNet
 from jaxseg.types import DTYPES
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -126,6 +128,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "meshnet": MeshNet,
     "monai_dynunet": MonaiDynUNet,
     "monai_unet": MonaiUNet,
+    "monai_vnet": MonaiVNet,
     "msga": MSGA,
     "multiresunet": MultiResUNet,
     "nas_unet": NASUNet,
@@ -151,6 +154,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "unet_plus_plus": UNetPlusPlus,
     "unetr": UNETR,
     "upernet": UPerNet,
+    "vnet": VNet,
     "wide_unet": functools.partial(UNet, encoder=Plain((35, 70, 140, 280, 560), norm="none")),
 }
 

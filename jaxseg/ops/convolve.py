@@ -63,6 +63,8 @@ def _form_on_cpu(x: Array, kernel: Array, how: How) -> Callable[..., Array]:
         return _pointwise if set(how.padding) == {0} else _convolve
     if x.ndim == 5:
         return _planes
+    if x.ndim == 4 and _covered(x, kernel, how):
+        return _apart  # pyright: ignore[reportReturnType]
     few = x.ndim == 4 and features < TILE <= channels and _shifts(how)
     return _narrowing if few else _convolve
 
@@ -137,6 +139,31 @@ def _every(x: Array, steps: tuple[int, ...], before: tuple[int, ...], counts: li
     return x.transpose(order).reshape(-1, *counts, x.shape[-1])
 
 
+def _covered(x: Array, kernel: Array, how: How) -> bool:
+    """Whether the kernel is larger than the image, as at the coarsest level of a V-Net."""
+    taps, size = kernel.shape[:-2], x.shape[1:-1]
+    known = all(isinstance(n, int) for n in size)  # not the symbolic ones of jax.export
+    return known and max(taps) >= 5 and math.prod(size) < math.prod(taps) and _shifts(how)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _apart(x: Array, kernel: Array, how: How) -> Array:
+    """A convolution whose padding is written first: XLA would take the image for the kernel.
+
+    4 images of 4^2, kernels 5^2 of 256 to 256 channels: 0.01 s for 1.5 s. The gradient has no
+    better form.
+    """
+    x = jax.lax.optimization_barrier(windows.pad(x, tuple((p, p) for p in how.padding), 0))
+    return _convolve(x, kernel, how._replace(padding=(0,) * len(how.padding)))
+
+
+def _apart_backward(how: How, residual: tuple[Array, Array], above: Array):
+    return jax.vjp(lambda x, k: _convolve(x, k, how), *residual)[1](above)
+
+
+_apart.defvjp(lambda x, kernel, how: (_apart(x, kernel, how), (x, kernel)), _apart_backward)
+
+
 def _narrowing(x: Array, kernel: Array, how: How) -> Array:
     """A convolution to so few features that half of a tile idles in the gradient of the kernel.
 
@@ -193,7 +220,9 @@ def _planes_summed(x: Array, kernel: Array, how: How) -> Array:
         kernels = [jnp.concatenate(kernels, axis=-2)]
     total = None
     for plane, part in zip(planes, kernels, strict=True):
-        y = _convolve(plane.reshape(-1, *plane.shape[2:]), part, flat)
+        plane = plane.reshape(-1, *plane.shape[2:])
+        form = _apart if _covered(plane, part, flat) else _convolve
+        y: Array = form(plane, part, flat)  # pyright: ignore[reportAssignmentType]
         total = y if total is None else total + y
     assert total is not None
     return total.reshape(x.shape[0], depth, *total.shape[1:])

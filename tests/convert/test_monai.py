@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from jaxseg.convert import from_torch
-from jaxseg.convert.monai import adn
+from jaxseg.convert.monai import adn, vnet
 from jaxseg.errors import UserError
 from jaxseg.layers import ADN
 from tests.convert import recorded
@@ -115,6 +115,28 @@ LAST = [{"n_features": 4, "kernel_size": 1}, {"kernel_size": 1}]
 def test_networks_for_volumes_refuse_what_they_cannot_be(arch, changed, message):
     with pytest.raises(UserError, match=message):
         from_torch("monai.networks.nets", arch, changed, {})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"spatial_dims": 1}, "spatial_dims=1: must be 2 or 3"),
+        ({"in_channels": 3}, "in_channels=3: must be a divisor of 16"),
+        ({"act": None}, "act=None: must be an activation"),
+        ({"dropout_dim": 0}, "dropout_dim=0: must be 1 or 2 or 3"),
+        ({"dropout_prob_up": [0.5]}, "dropout_prob_up=.*must be two numbers"),
+        ({"dropout_prob_down": 1.5}, r"down_dropouts=.*must be in \[0, 1\] each"),
+        ({"dropout_prob": 0.5}, "VNet takes no argument 'dropout_prob'"),
+    ],
+)
+def test_vnet_refuses_what_it_cannot_be(changed, message):
+    with pytest.raises(UserError, match=message):
+        from_torch("monai.networks.nets", "VNet", changed, {})
+
+
+def test_a_slope_of_vnet_is_of_a_channel_where_only_its_name_is_given():
+    slopes = [vnet(act=act).model.after.activation for act in ("prelu", ("prelu", {}), "PRELU")]
+    assert slopes == ["prelu", "prelu_shared", "prelu_shared"]
 
 
 def test_weights_of_another_depth_are_one_error_that_names_the_keys():

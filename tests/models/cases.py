@@ -200,6 +200,16 @@ CASES: dict[str, Case] = {
         }
     ),
     "monai_unet": Case({"widths": (4, 6, 8), "strides": (2, 2), "units": 1, "use_bias": False}),
+    "monai_vnet": Case(
+        {
+            "width": 4,
+            "depths": (1, 2),
+            "decoder_depths": (1,),
+            "down_dropouts": (0.0, 0.1),
+            "up_dropouts": (0.1,),
+            "skip_dropouts": (0.1,),
+        }
+    ),
     "msga": Case(
         {"width": 4, "scales": 1, "stacks": 1, "reduction": 2, "encoder": Plain((4,), convs=1)}
     ),
@@ -245,6 +255,7 @@ CASES: dict[str, Case] = {
         | {"depth": 2, "taps": (1, 1, 2), "block": "plain", "enlarge": "plain"}
     ),
     "upernet": Case({"width": 4}, encoders=PLAIN),
+    "vnet": Case({"flavor": "prototxt", "width": 4, "depths": (1, 2)}),
     "wide_unet": Case({"encoder": Plain((5, 10), norm="none")}),
 }
 

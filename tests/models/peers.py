@@ -40,7 +40,16 @@ def check(
     size; ours are resized to it as the peer resizes its own. ``tolerance`` is 1e-3 unless the
     record itself is farther than that from what the peer gives in float64.
     """
-    known = json.loads((golden / f"{record}.json").read_text())
+    check_known(json.loads((golden / f"{record}.json").read_text()), model, names, tolerance)
+
+
+def check_known(
+    known: Mapping[str, Any],
+    model: Any,
+    names: Sequence[tuple[str, str]] | None = None,
+    tolerance: float = 1e-3,
+) -> None:
+    """Hold a network to a record that is read already: see `check`."""
     b, c, *spatial = known["input"]["shape"]
     image = jax.ShapeDtypeStruct((b, *spatial, c), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
