@@ -32,9 +32,9 @@ class MonaiVNet(nn.Module):
     A tuple has an entry a level, finest first; those of the way up have none for the coarsest.
     Level l has ``width * 2**l`` features on the way down, and on the way up twice as many, [up,
     skip]. The first stack adds the image, its channels in turn until there are ``width`` (MONAI
-    takes divisors of 16 alone). ``after`` is copied behind each convolution but the logits'. ``use_bias`` is of
-    the convolutions on the way down and of the head's first; on the way up transposed ones have a
-    bias and others none.
+    takes divisors of 16 alone). ``after`` is copied behind each convolution but the logits'.
+    ``use_bias`` is of the convolutions on the way down and of the head's first; on the way up
+    transposed ones have a bias and others none.
 
     ``down_dropouts`` are of what a level's stack convolves, ``up_dropouts`` of the map that is
     enlarged to a level and ``skip_dropouts`` of that which it is joined with; ``after.dropped``
