@@ -94,9 +94,9 @@ def check_depths(option: str, depths: tuple[int, ...]) -> None:
 class Stack(nn.Module):
     """``activation(x + convs(dropped(x)))`` of ``depth`` 5x5x5 convolutions, ``after`` behind each.
 
-    x has its channels in turn, again and again, until there are as many as features. The activation
-    of ``after`` follows the last convolution only where it is ``activated`` before the sum; else
-    its norm alone does.
+    Where x has fewer channels than features, they are repeated in turn. The activation of ``after``
+    follows the last convolution only where it is ``activated`` before the sum; else its norm alone
+    does.
     """
 
     features: int

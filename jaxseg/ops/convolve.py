@@ -150,8 +150,8 @@ def _covered(x: Array, kernel: Array, how: How) -> bool:
 def _apart(x: Array, kernel: Array, how: How) -> Array:
     """A convolution whose padding is written first: XLA would take the image for the kernel.
 
-    4 images of 4^2, kernels 5^2 of 256 to 256 channels: 0.01 s for 1.5 s. The gradient has no
-    better form.
+    A volume of 4^3, 5^3 taps, 256 to 256 channels: 0.08 s for 8 s of CPU without XLA's
+    optimisations, as tests run; with them XLA's own took 1.4 s. The gradient was slower so.
     """
     x = jax.lax.optimization_barrier(windows.pad(x, tuple((p, p) for p in how.padding), 0))
     return _convolve(x, kernel, how._replace(padding=(0,) * len(how.padding)))

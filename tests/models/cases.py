@@ -202,8 +202,8 @@ CASES: dict[str, Case] = {
     "monai_unet": Case({"widths": (4, 6, 8), "strides": (2, 2), "units": 1, "use_bias": False}),
     "monai_vnet": Case(
         {
-            "width": 4,
-            "depths": (1, 2),
+            "width": 2,
+            "depths": (1, 1),
             "decoder_depths": (1,),
             "down_dropouts": (0.0, 0.1),
             "up_dropouts": (0.1,),

@@ -1,12 +1,15 @@
 """MONAI's V-Net: numbers and counts of MONAI's own; what it takes."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import traverse_util
 
+from jaxseg.convert import place
 from jaxseg.errors import UserError
 from jaxseg.models.monai_vnet import MonaiVNet
-from tests.models import peers
 from tests.models.medical_counts import check_cost
 
 ELU = MonaiVNet(2)
@@ -26,9 +29,13 @@ def test_it_costs_what_monai_does(shared, name, model):
     check_cost(shared / "facts", f"monai/{name}", model)
 
 
-def test_its_numbers_are_those_of_monai(shared):
-    facts, names = shared / "facts", PRELU.names["monai"]
-    peers.check_fingerprint(facts, "monai/VNet3d_prelu", PRELU, names)
+def test_every_slope_of_monai_has_its_place(shared):
+    """Numbers, of ELU, are held to a record by tests/convert/test_records.py."""
+    keys = json.loads((shared / "facts" / "keys" / "monai__VNet3d_prelu.json").read_text())
+    x = jax.ShapeDtypeStruct((1, 16, 16, 16, 1), jnp.float32)
+    made = jax.eval_shape(lambda x: PRELU.init(jax.random.key(0), x, train=False), x)
+    found = [place(key, shape, PRELU.names["monai"]) for key, shape in keys]
+    assert sorted(found) == sorted(traverse_util.flatten_dict(made))
 
 
 SMALL = MonaiVNet(
